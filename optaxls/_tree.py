@@ -1,0 +1,82 @@
+"""Products over parameter trees, in float32 or wider whatever the leaves are."""
+
+import functools
+import operator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+
+def inexact_leaves(tree: Any) -> list[jax.Array]:
+    """The floating-point and complex leaves; None and integer leaves hold no direction."""
+    leaves = jax.tree.leaves(tree)
+    return [
+        leaf for leaf in leaves if jnp.issubdtype(jnp.result_type(leaf), jnp.inexact)
+    ]
+
+
+def scalar_dtype(params: Any) -> Any:
+    """float32, or float64 where a leaf is float64 or complex128."""
+    widths = [jnp.finfo(jnp.result_type(leaf)).dtype for leaf in inexact_leaves(params)]
+    return functools.reduce(jnp.promote_types, widths, jnp.dtype(jnp.float32))
+
+
+def inner(left: Any, right: Any, dtype: Any) -> jax.Array:
+    """Real part of ``sum_j left_j right_j``, products and sums in ``dtype`` or wider.
+
+    No conjugation: JAX's gradient of a real loss in complex params is the conjugate of
+    the ascent direction, so this is the directional derivative.
+    """
+
+    def leaf_product(a, b):
+        product = jnp.asarray(a, jnp.promote_types(dtype, jnp.result_type(a))) * b
+        return jnp.sum(jnp.real(product), dtype=dtype)
+
+    pairs = zip(inexact_leaves(left), inexact_leaves(right), strict=True)
+    products = [leaf_product(a, b) for a, b in pairs]
+    return functools.reduce(operator.add, products, jnp.zeros((), dtype))
+
+
+def sqnorm(tree: Any, dtype: Any) -> jax.Array:
+    """``sum_j |tree_j|^2`` in ``dtype`` or wider."""
+
+    def leaf_sqnorm(leaf):
+        wide = jnp.abs(leaf).astype(dtype)
+        return jnp.sum(wide * wide)
+
+    sums = [leaf_sqnorm(leaf) for leaf in inexact_leaves(tree)]
+    return functools.reduce(operator.add, sums, jnp.zeros((), dtype))
+
+
+def scale(factor: jax.Array, tree: Any, *, where: jax.Array) -> Any:
+    """``factor * tree`` where ``where``, else zeros even if a leaf is NaN; same dtypes."""
+
+    def leaf_scale(leaf):
+        kind = jnp.result_type(leaf)
+        if not jnp.issubdtype(kind, jnp.inexact):
+            return leaf
+        product = factor.astype(jnp.promote_types(factor.dtype, kind)) * leaf
+        return jnp.where(where, product, 0).astype(kind)
+
+    return jax.tree.map(leaf_scale, tree)
+
+
+def cast_like(tree: Any, like: Any) -> Any:
+    """``tree`` with the dtypes of ``like``, so that a state never drifts."""
+    return jax.tree.map(lambda new, old: jnp.asarray(new).astype(old.dtype), tree, like)
+
+
+def select(condition: jax.Array, on_true: Any, on_false: Any) -> Any:
+    """Leafwise ``where`` with the dtypes of ``on_false``."""
+    cast = cast_like(on_true, on_false)
+    return jax.tree.map(lambda new, old: jnp.where(condition, new, old), cast, on_false)
+
+
+def strong(tree: Any) -> Any:
+    """The same arrays without weak types: a weakly typed state compiles a loop twice."""
+
+    def leaf_strong(leaf):
+        return jax.lax.convert_element_type(leaf, jnp.result_type(leaf))
+
+    return jax.tree.map(leaf_strong, tree)

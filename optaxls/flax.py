@@ -1,0 +1,96 @@
+"""Flax adapters: a linen TrainState and an NNX ``value_fn``. Needs flax."""
+
+from collections.abc import Callable
+from typing import Any
+
+import optax
+from flax import nnx
+from flax.training import train_state
+
+
+class TrainState(train_state.TrainState):
+    """A linen ``TrainState`` whose ``apply_gradients`` feeds a step-size rule.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, optaxls
+      >>> from flax import linen as nn
+      >>> from optaxls.flax import TrainState
+      >>> model, x, y = nn.Dense(1), jnp.ones((4, 2)), jnp.ones((4, 1))
+      >>> params = model.init(jax.random.key(0), x)
+      >>> state = TrainState.create(
+      ...     apply_fn=model.apply, params=params, tx=optaxls.ponos())
+      >>> def loss_fn(params):
+      ...     return jnp.mean((state.apply_fn(params, x) - y) ** 2)
+      >>> value, grads = jax.value_and_grad(loss_fn)(state.params)
+      >>> state = state.apply_gradients(grads=grads, value=value, value_fn=loss_fn)
+      >>> bool(loss_fn(state.params) < value)
+      True
+    """
+
+    def apply_gradients(self, *, grads: Any, replace: dict | None = None, **extra: Any):
+        """Updates params and state; ``extra`` goes to the optimizer.
+
+        Args:
+          grads: gradients, like params.
+          replace: other fields of the state to replace, such as batch statistics.
+          **extra: ``value``, ``value_fn`` and, where a rule asks, ``grad_fn`` or
+            ``lower_bound``; ``grad`` defaults to ``grads``.
+
+        Returns:
+          The new state.
+        """
+        extra.setdefault("grad", grads)
+        optimizer = optax.with_extra_args_support(self.tx)
+        updates, opt_state = optimizer.update(
+            grads, self.opt_state, self.params, **extra
+        )
+        params = optax.apply_updates(self.params, updates)
+        changes = {"params": params, "opt_state": opt_state, **(replace or {})}
+        return self.replace(step=self.step + 1, **changes)
+
+
+def value_fn(
+    model: nnx.Module, loss_fn: Callable[..., Any], *args: Any, wrt: Any = nnx.Param
+) -> Callable[[Any], Any]:
+    """The loss as a function of an NNX model's params, everything else as it is now.
+
+    Dropout keys and batch statistics are those at the time of this call, for every
+    trial: call it *before* the gradient, so that trials see the gradient's dropout mask
+    and the model's running statistics are moved once, by the gradient's forward pass.
+
+    Args:
+      model: the NNX module; it is not changed.
+      loss_fn: ``(model, *args) -> loss`` or ``(loss, aux)``.
+      *args: the batch.
+      wrt: filter of what is trained, as in ``nnx.Optimizer(model, tx, wrt=...)``.
+
+    Returns:
+      ``value_fn(params) -> loss`` for ``nnx.Optimizer.update``.
+
+    Cost:
+      No evaluation; holds references to the model's state.
+
+    Example:
+      >>> import jax.numpy as jnp, optaxls
+      >>> from flax import nnx
+      >>> from optaxls.flax import value_fn
+      >>> model = nnx.Linear(2, 1, rngs=nnx.Rngs(0))
+      >>> optimizer = nnx.Optimizer(model, optaxls.ponos(), wrt=nnx.Param)
+      >>> x, y = jnp.ones((4, 2)), jnp.ones((4, 1))
+      >>> def loss_fn(model, x, y):
+      ...     return jnp.mean((model(x) - y) ** 2)
+      >>> fn = value_fn(model, loss_fn, x, y)
+      >>> value, grads = nnx.value_and_grad(loss_fn)(model, x, y)
+      >>> _ = optimizer.update(model, grads, value=value, grad=grads, value_fn=fn)
+      >>> bool(loss_fn(model, x, y) < value)
+      True
+
+    Reference:
+      Ours; flax issue 4144.
+    """
+    graphdef, _, rest = nnx.split(model, wrt, ...)
+
+    def evaluate(params: Any) -> Any:
+        return loss_fn(nnx.merge(graphdef, params, rest, copy=True), *args)
+
+    return evaluate

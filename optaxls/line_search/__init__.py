@@ -1,0 +1,1 @@
+"""Stochastic line searches: one engine, conditions, initial steps, gates, aliases."""

@@ -1,0 +1,136 @@
+"""One step of one rule: propose, search, decide, remember. Where the safety lives."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from optaxls import _tree
+from optaxls._types import (
+    Condition,
+    Displacement,
+    Gate,
+    InitialStep,
+    Memory,
+    Origin,
+    Outcome,
+    Path,
+    Problem,
+    Search,
+    Trial,
+    ValueFn,
+    Verdict,
+)
+
+
+class Rules(NamedTuple):
+    """The parts that make one step-size rule."""
+
+    condition: Condition
+    initial_step: InitialStep
+    search: Search
+    path: Path
+    gate: Gate
+    fallback_step: Any
+
+
+class Memories(NamedTuple):
+    """What the parts remember."""
+
+    condition: Memory
+    initial_step: Memory
+    gate: Memory
+
+
+class Step(NamedTuple):
+    """The displacement to add, how it came about, and the new memories."""
+
+    displacement: Displacement
+    outcome: Outcome
+    memories: Memories
+
+
+def init_memories(rules: Rules, params: Any) -> Memories:
+    """Fresh memories, without weak types."""
+    memories = Memories(
+        rules.condition.init(params),
+        rules.initial_step.init(params),
+        rules.gate.init(params),
+    )
+    return _tree.strong(memories)
+
+
+def _make_problem(
+    value_fn: ValueFn, origin: Origin, rules: Rules, memory: Memory
+) -> Problem:
+    def probe(step_size: jax.Array) -> Trial:
+        displacement = rules.path(origin, step_size)
+        value = value_fn(optax.apply_updates(origin.params, displacement.updates))
+        return Trial(
+            step_size,
+            value.astype(origin.value.dtype),
+            displacement.linear_change,
+            displacement.sqdistance,
+        )
+
+    def judge(trial: Trial) -> Verdict:
+        verdict = rules.condition.judge(memory, origin, trial)
+        usable = jnp.isfinite(trial.value) & ~jnp.isnan(verdict.too_long)
+        too_short = verdict.too_short - origin.rounding
+        return Verdict(
+            jnp.where(usable, verdict.too_long - origin.rounding, jnp.inf),
+            jnp.where(jnp.isnan(too_short), -jnp.inf, too_short),
+        )
+
+    return Problem(origin, probe, judge)
+
+
+def _decide(
+    outcome: Outcome, searched: jax.Array, descends: jax.Array, rules: Rules
+) -> Outcome:
+    """What is reported: the step size that is applied, and whether it was accepted."""
+    step_size = outcome.trial.step_size
+    # A rejected step is never taken, nor a longer one, nor one next to a pole.
+    retreat = jnp.minimum(rules.fallback_step, step_size)
+    retreat = jnp.where(jnp.isfinite(outcome.trial.value), retreat, 0)
+    taken = jnp.where(searched & ~outcome.accepted, retreat, step_size)
+    accepted = descends & (outcome.accepted | ~searched) & (step_size > 0)
+    trial = outcome.trial._replace(step_size=jnp.where(descends, taken, 0))
+    return Outcome(trial, outcome.num_trials, accepted)
+
+
+def take_step(
+    value_fn: ValueFn, origin: Origin, memories: Memories, rules: Rules
+) -> Step:
+    """Proposes, searches if the gate says so, and lets the parts remember.
+
+    - Loss or slope not finite: no step, no trial, every memory as it was.
+    - Slope >= 0 (ascent, zero gradient): no step, no trial.
+    - Every trial rejected: the fallback step, or the last rejected one if shorter;
+      no step if that trial's loss was not finite.
+    In all of them ``accepted`` is False.
+    """
+    finite = jnp.isfinite(origin.value) & jnp.isfinite(origin.slope)
+    descends = finite & (origin.slope < 0)
+    condition_memory = rules.condition.observe(memories.condition, origin)
+    proposal = rules.initial_step.propose(memories.initial_step, origin)
+    proposal = jnp.asarray(proposal, origin.value.dtype)
+    largest = jnp.finfo(proposal.dtype).max
+    proposal = jnp.clip(jnp.where(jnp.isnan(proposal), 0, proposal), 0, largest)
+
+    wanted = rules.gate.should_search(memories.gate, origin)
+    searched = descends & wanted & (proposal > 0)
+    problem = _make_problem(value_fn, origin, rules, condition_memory)
+    found = rules.search(problem, proposal, searched)
+    reported = _decide(found, searched, descends, rules)
+
+    # The parts see where the search stands; the caller sees what was applied.
+    seen = found._replace(accepted=reported.accepted)
+    new = Memories(
+        rules.condition.commit(condition_memory, origin, seen),
+        rules.initial_step.commit(memories.initial_step, origin, seen),
+        rules.gate.commit(memories.gate, origin, seen),
+    )
+    displacement = rules.path(origin, reported.trial.step_size)
+    return Step(displacement, reported, _tree.select(finite, new, memories))

@@ -1,0 +1,366 @@
+"""Conditions: when a trial is good enough. Siblings; none knows the engine."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from optaxls import _checks, _tree
+from optaxls._types import (
+    Condition,
+    Memory,
+    Origin,
+    Outcome,
+    Trial,
+    Verdict,
+    keep_memory,
+    no_memory,
+)
+
+
+def _excess(trial: Trial, reference: jax.Array, c: Any) -> jax.Array:
+    """Armijo's ``f(w+) - reference - c <grad, w+ - w>``; positive means too long."""
+    return trial.value - reference - c * trial.linear_change
+
+
+def stateless_condition(fn: Callable[[Origin, Trial], Any]) -> Condition:
+    r"""A condition from one function: accept a trial when ``fn(origin, trial) <= 0``.
+
+    Args:
+      fn: ``(origin, trial) -> excess`` in loss units, or a ``Verdict`` for a
+        two-sided test. A NaN counts as too long; differences below
+        ``origin.rounding`` are forgiven by the engine.
+
+    Returns:
+      A condition for ``scale_by_line_search``.
+
+    Cost:
+      Nothing beyond the trial's loss evaluation.
+
+    Example:
+      >>> import jax.numpy as jnp, optaxls
+      >>> def relative_decrease(delta):
+      ...     return optaxls.stateless_condition(
+      ...         lambda origin, trial: trial.value - (1 - delta) * origin.value)
+      >>> w = jnp.array([1.0])
+      >>> result = optaxls.line_search(   # f = w^2: w+ = (1 - 2 eta) w
+      ...     lambda w: jnp.sum(w**2), w, -2 * w, value=jnp.array(1.0), grad=2 * w,
+      ...     condition=relative_decrease(0.9), initial_step=optaxls.constant(2.0),
+      ...     search=optaxls.backtracking(0.5))
+      >>> print(result.step_size)
+      0.5
+
+    Reference:
+      Ours.
+    """
+
+    def judge(memory: Memory, origin: Origin, trial: Trial) -> Verdict:
+        del memory
+        answer = fn(origin, trial)
+        return answer if isinstance(answer, Verdict) else Verdict(answer)
+
+    return Condition(no_memory, keep_memory, judge, keep_memory)
+
+
+def armijo(c: float = 0.1) -> Condition:
+    r"""Sufficient decrease: :math:`f(w_+) \le f(w) + c\,\langle g, w_+ - w\rangle`.
+
+    :math:`c` (``c``), :math:`g` the gradient on the same batch. Along
+    :math:`-g` the right side is :math:`f - c\,\eta\,\|g\|^2`.
+
+    Args:
+      c: dimensionless, in (0, 1); 0.1 for networks, 0.5 in the convex theory.
+
+    Returns:
+      A condition for ``scale_by_line_search``.
+
+    Raises:
+      ValueError: ``c`` lies outside its range.
+
+    Cost:
+      Nothing beyond the trial's loss evaluation.
+
+    Example:
+      >>> import jax.numpy as jnp, optaxls
+      >>> w = jnp.array([1.0])
+      >>> result = optaxls.line_search(   # f = w^2 / 2: accepts eta <= 2 (1 - c)
+      ...     lambda w: 0.5 * jnp.sum(w**2), w, -w, value=jnp.array(0.5), grad=w,
+      ...     condition=optaxls.armijo(0.1), initial_step=optaxls.constant(1.7))
+      >>> print(result.step_size, result.num_trials)
+      1.7 1
+
+    Reference:
+      Armijo 1966; Vaswani et al. 2019, arXiv:1905.09997, equation 1.
+    """
+    _checks.require("c", c, "(0, 1)")
+    return stateless_condition(
+        lambda origin, trial: Verdict(_excess(trial, origin.value, c))
+    )
+
+
+def goldstein(c: float = 0.1) -> Condition:
+    r"""Armijo from above and a mirrored bound from below, so that a step can be too short.
+
+    :math:`f + (1 - c)\langle g, w_+ - w\rangle \le f(w_+) \le
+    f + c\langle g, w_+ - w\rangle`.
+
+    Args:
+      c: dimensionless, in (0, 1/2).
+
+    Returns:
+      A condition; pair it with ``backtracking(increase_factor > 1)``.
+
+    Raises:
+      ValueError: ``c`` lies outside its range.
+
+    Cost:
+      Nothing beyond the trial's loss evaluation.
+
+    Example:
+      >>> import jax.numpy as jnp, optaxls
+      >>> w = jnp.array([1.0])
+      >>> result = optaxls.line_search(   # accepts 2 c <= eta <= 2 (1 - c)
+      ...     lambda w: 0.5 * jnp.sum(w**2), w, -w, value=jnp.array(0.5), grad=w,
+      ...     condition=optaxls.goldstein(0.25), initial_step=optaxls.constant(0.125),
+      ...     search=optaxls.backtracking(0.9, increase_factor=2.0))
+      >>> print(result.step_size)
+      0.5
+
+    Reference:
+      Goldstein 1965; Vaswani et al. 2019, arXiv:1905.09997, Algorithm 2.
+    """
+    _checks.require("c", c, "(0, 0.5)")
+
+    def fn(origin: Origin, trial: Trial) -> Verdict:
+        too_long = _excess(trial, origin.value, c)
+        return Verdict(too_long, -_excess(trial, origin.value, 1 - c))
+
+    return stateless_condition(fn)
+
+
+def always_accept() -> Condition:
+    """Accepts every trial whose loss is finite: a guard against NaN and nothing else.
+
+    Returns:
+      A condition for ``scale_by_line_search``.
+
+    Cost:
+      One loss evaluation per step where all is well.
+
+    Example:
+      >>> import jax.numpy as jnp, optaxls
+      >>> w = jnp.array([1.0])
+      >>> result = optaxls.line_search(   # log is not finite below 0
+      ...     lambda w: -jnp.sum(jnp.log(w)), w, -w, value=jnp.array(0.0), grad=w,
+      ...     condition=optaxls.always_accept(), initial_step=optaxls.constant(2.0),
+      ...     search=optaxls.backtracking(0.25))
+      >>> print(result.params)
+      [0.5]
+
+    Reference:
+      Ours.
+    """
+    return stateless_condition(
+        lambda origin, trial: Verdict(jnp.full_like(trial.value, -jnp.inf))
+    )
+
+
+class ZhangHagerMemory(NamedTuple):
+    """Weighted mean of the losses so far, and the sum of their weights."""
+
+    mean_value: jax.Array
+    total_weight: jax.Array
+
+
+def zhang_hager(c: float = 0.5, decay: float = 1.0) -> Condition:
+    r"""Nonmonotone Armijo against a weighted mean of the past mini-batch losses.
+
+    :math:`f(w_+) \le \max(C_k, f(w)) + c\,\langle g, w_+ - w\rangle` with
+    :math:`Q_k = \xi Q_{k-1} + 1` and
+    :math:`C_k = (\xi Q_{k-1} C_{k-1} + f(w))/Q_k`.
+
+    Args:
+      c: dimensionless, in (0, 1).
+      decay: xi in [0, 1]: 0 is monotone Armijo, 1 the mean of all losses so far.
+        1 is the paper's choice and best on networks; where losses fall by many orders
+        (least squares), the mean never forgets and the search stalls: take 0.9 or less.
+
+    Returns:
+      A condition for ``scale_by_line_search``.
+
+    State:
+      ``mean_value`` C and ``total_weight`` Q, scalars.
+
+    Raises:
+      ValueError: an argument lies outside its range.
+
+    Cost:
+      Nothing beyond the trial's loss evaluation.
+
+    Example:
+      >>> import jax.numpy as jnp, optax, optaxls
+      >>> tx = optaxls.scale_by_line_search(
+      ...     optaxls.zhang_hager(0.5), optaxls.constant(4.0), optaxls.backtracking(0.5))
+      >>> w = jnp.array([1.0])
+      >>> state = tx.init(w)
+      >>> updates, state = tx.update(-w, state, w, value=jnp.array(0.5), grad=w,
+      ...                            value_fn=lambda w: 0.5 * jnp.sum(w**2))
+      >>> print(optax.apply_updates(w, updates), optaxls.metrics(state)["mean_value"])
+      [0.] 0.5
+
+    Reference:
+      Zhang and Hager 2004; Galli, Rauhut, Schmidt 2023, arXiv:2306.12747, equation 3.
+    """
+    _checks.require("c", c, "(0, 1)")
+    _checks.require("decay", decay, "[0, 1]")
+
+    def init(params: Any) -> ZhangHagerMemory:
+        zero = jnp.zeros((), _tree.scalar_dtype(params))
+        return ZhangHagerMemory(zero, zero)
+
+    def observe(memory: ZhangHagerMemory, origin: Origin) -> ZhangHagerMemory:
+        old_weight = decay * memory.total_weight
+        weight = old_weight + 1
+        mean = (old_weight * memory.mean_value + origin.value) / weight
+        return ZhangHagerMemory(mean, weight)
+
+    def judge(memory: ZhangHagerMemory, origin: Origin, trial: Trial) -> Verdict:
+        reference = jnp.maximum(memory.mean_value, origin.value)
+        return Verdict(_excess(trial, reference, c))
+
+    return Condition(init, observe, judge, keep_memory)
+
+
+class WindowMemory(NamedTuple):
+    """The last losses, newest first; -inf where none has been seen."""
+
+    recent_values: jax.Array
+
+
+def window_armijo(c: float = 0.1, window: int = 10) -> Condition:
+    r"""Nonmonotone Armijo against the largest of the last ``window`` losses.
+
+    :math:`f(w_+) \le \max_{0 \le j < M} f_{k-j} + c\,\langle g, w_+ - w\rangle`, the
+    present loss included.
+
+    Args:
+      c: dimensionless, in (0, 1).
+      window: M, number of losses, >= 1; 1 is monotone Armijo.
+
+    Returns:
+      A condition for ``scale_by_line_search``.
+
+    State:
+      ``recent_values``, shape (window,).
+
+    Raises:
+      ValueError: an argument lies outside its range.
+
+    Cost:
+      Nothing beyond the trial's loss evaluation.
+
+    Example:
+      >>> import jax.numpy as jnp, optaxls
+      >>> w = jnp.array([1.0])
+      >>> result = optaxls.line_search(
+      ...     lambda w: 0.5 * jnp.sum(w**2), w, -w, value=jnp.array(0.5), grad=w,
+      ...     condition=optaxls.window_armijo(0.5, window=3),
+      ...     initial_step=optaxls.constant(1.0))
+      >>> print(result.params)
+      [0.]
+
+    Reference:
+      Grippo, Lampariello, Lucidi, A Nonmonotone Line Search Technique, 1986.
+    """
+    _checks.require("c", c, "(0, 1)")
+    _checks.require_integer("window", window, 1)
+
+    def init(params: Any) -> WindowMemory:
+        return WindowMemory(jnp.full(window, -jnp.inf, _tree.scalar_dtype(params)))
+
+    def observe(memory: WindowMemory, origin: Origin) -> WindowMemory:
+        values = jnp.roll(memory.recent_values, 1)
+        return WindowMemory(values.at[0].set(origin.value.astype(values.dtype)))
+
+    def judge(memory: WindowMemory, origin: Origin, trial: Trial) -> Verdict:
+        reference = jnp.maximum(jnp.max(memory.recent_values), origin.value)
+        return Verdict(_excess(trial, reference, c))
+
+    return Condition(init, observe, judge, keep_memory)
+
+
+class SmoothedMemory(NamedTuple):
+    """Averages over the searches so far, in loss units and loss per unit step size."""
+
+    mean_decrease: jax.Array
+    mean_steepness: jax.Array
+
+
+def smoothed_armijo(c: float = 0.5, decay: float = 0.9) -> Condition:
+    r"""Armijo with both sides averaged over the past searches.
+
+    With the decrease :math:`\Delta = f(w) - f(w_+)` and the steepness
+    :math:`G = -\langle g, d\rangle`, accept when
+
+    .. math::
+      \beta \bar\Delta + (1 - \beta)\Delta \ge c\,\eta\,\bar G,\qquad
+      \bar G \leftarrow \beta \bar G + (1 - \beta) G
+
+    and then :math:`\bar\Delta \leftarrow \beta\bar\Delta + (1-\beta)\Delta`. One bad
+    batch no longer cuts the step; a single step may raise its batch's loss.
+
+    Args:
+      c: dimensionless, in (0, 1).
+      decay: beta, weight of the past, in [0, 1); 0 is Armijo.
+
+    Returns:
+      A condition for ``scale_by_line_search``.
+
+    State:
+      ``mean_decrease``, ``mean_steepness``, scalars.
+
+    Raises:
+      ValueError: an argument lies outside its range.
+
+    Cost:
+      Nothing beyond the trial's loss evaluation.
+
+    Example:
+      >>> import jax.numpy as jnp, optaxls
+      >>> w = jnp.array([1.0])
+      >>> result = optaxls.line_search(   # no past: the test is Armijo's
+      ...     lambda w: 0.5 * jnp.sum(w**2), w, -w, value=jnp.array(0.5), grad=w,
+      ...     condition=optaxls.smoothed_armijo(0.5),
+      ...     initial_step=optaxls.constant(4.0), search=optaxls.backtracking(0.5))
+      >>> print(result.step_size)
+      1.0
+
+    Reference:
+      Kenneweg et al., No learning rates needed: SaLSA, 2024, arXiv:2407.20650.
+    """
+    _checks.require("c", c, "(0, 1)")
+    _checks.require("decay", decay, "[0, 1)")
+
+    def smooth(old: jax.Array, new: jax.Array) -> jax.Array:
+        return decay * old + (1 - decay) * new
+
+    def init(params: Any) -> SmoothedMemory:
+        zero = jnp.zeros((), _tree.scalar_dtype(params))
+        return SmoothedMemory(zero, zero)
+
+    def judge(memory: SmoothedMemory, origin: Origin, trial: Trial) -> Verdict:
+        decrease = smooth(memory.mean_decrease, origin.value - trial.value)
+        steepness = smooth(memory.mean_steepness, -origin.slope)
+        return Verdict(c * trial.step_size * steepness - decrease)
+
+    def commit(
+        memory: SmoothedMemory, origin: Origin, outcome: Outcome
+    ) -> SmoothedMemory:
+        # A failed search leaves both averages: its batch says nothing about the rest.
+        tested = (outcome.num_trials > 0) & outcome.accepted
+        decrease = smooth(memory.mean_decrease, origin.value - outcome.trial.value)
+        steepness = smooth(memory.mean_steepness, -origin.slope)
+        return _tree.select(tested, SmoothedMemory(decrease, steepness), memory)
+
+    return Condition(init, keep_memory, judge, commit)

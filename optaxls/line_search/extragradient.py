@@ -1,0 +1,126 @@
+"""Extragradient with a Lipschitz line search: the engine, probing gradients."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from optaxls import _checks, _tree
+from optaxls._types import InitialStep, Origin, Params, Search, Trial
+from optaxls.line_search import _step, _value_fn
+from optaxls.line_search._engine import backtracking
+from optaxls.line_search._paths import along_direction
+from optaxls.line_search.conditions import stateless_condition
+from optaxls.line_search.gates import always
+from optaxls.line_search.transform import (
+    LineSearchState,
+    init_state,
+    step_transformation,
+)
+
+
+def scale_by_extragradient(
+    initial_step: InitialStep,
+    search: Search = backtracking(),  # noqa: B008
+    *,
+    c: float = 0.9,
+    fallback_step: float = 1e-6,
+    name: str = "scale_by_extragradient",
+) -> optax.GradientTransformationExtraArgs:
+    r"""Steps with the gradient found at the end of a trial step.
+
+    A trial :math:`h = w + \eta d` is accepted when the gradient changes little,
+    :math:`\|\nabla f(h) - \nabla f(w)\| \le c\,\|\nabla f(w)\|` (for
+    :math:`d = -\nabla f(w)` that is :math:`\eta L \le c` with the local Lipschitz
+    constant L); then :math:`w_+ = w - \eta\nabla f(h)`. The quantity that the engine
+    searches on is the gradient's change, not the loss.
+
+    Args:
+      initial_step: which step size to try first.
+      search: how to shrink.
+      c: dimensionless, in (0, 1).
+      fallback_step: as in ``scale_by_line_search``.
+      name: the rule that error messages speak of.
+
+    Returns:
+      A transformation. ``update`` needs ``params``, ``value``, ``grad`` and ``grad_fn``
+      (params -> gradient of the same batch's loss).
+
+    State:
+      ``LineSearchState``; ``trial_value`` is the accepted change of the gradient.
+
+    Raises:
+      ValueError: an argument lies outside its range. TypeError, from ``update``: an
+      argument is missing.
+
+    Cost:
+      One gradient per trial, and one more at the accepted point.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, optax, optaxls
+      >>> tx = optax.chain(optax.scale(-1.0), optaxls.scale_by_extragradient(
+      ...     optaxls.constant(1.0), optaxls.backtracking(0.5), c=0.5))
+      >>> w = jnp.array([1.0])       # f = w^2 / 2: w+ = (1 - eta (1 - eta)) w
+      >>> updates, state = tx.update(w, tx.init(w), w, value=jnp.array(0.5), grad=w,
+      ...                            grad_fn=lambda w: w)
+      >>> print(optax.apply_updates(w, updates), state[1].step_size)
+      [0.75] 0.5
+
+    Reference:
+      Korpelevich 1976; Vaswani et al. 2019, arXiv:1905.09997, Algorithm 3 (SEG with
+      Lipschitz line search).
+    """
+    _checks.require("c", c, "(0, 1)")
+    _checks.require("fallback_step", fallback_step, "[0, inf)")
+
+    def changes_too_much(origin: Origin, trial: Trial) -> jax.Array:
+        return trial.value - c * jnp.sqrt(origin.grad_sqnorm)
+
+    rules = _step.Rules(
+        stateless_condition(changes_too_much),
+        initial_step,
+        search,
+        along_direction,
+        always(),
+        fallback_step,
+    )
+
+    def init(params: Params) -> LineSearchState:
+        return init_state(rules, params)
+
+    def update(
+        updates,
+        state,
+        params=None,
+        *,
+        value=None,
+        grad=None,
+        grad_fn: Any = None,
+        **extra,
+    ):
+        del extra
+        _value_fn.require_arguments(
+            name, params=params, value=value, grad=grad, grad_fn=grad_fn
+        )
+        loss = _value_fn.make_origin(params, grad, updates, value)
+        # The gradient's change is 0 at the origin and has no rounding error of a loss.
+        usable = jnp.where(jnp.isfinite(loss.value), 0, jnp.nan).astype(
+            loss.value.dtype
+        )
+        origin = loss._replace(value=usable, rounding=jnp.zeros_like(usable))
+
+        def gradient_change(at: Params) -> jax.Array:
+            change = jax.tree.map(jnp.subtract, grad_fn(at), grad)
+            return jnp.sqrt(_tree.sqnorm(change, usable.dtype))
+
+        extrapolation, new_state = step_transformation(
+            gradient_change, origin, state, rules
+        )
+        new_state = new_state._replace(value=loss.value.astype(state.value.dtype))
+        ahead = grad_fn(optax.apply_updates(params, extrapolation))
+        usable_step = jnp.isfinite(_tree.sqnorm(ahead, usable.dtype))
+        moves = (new_state.step_size > 0) & usable_step
+        return _tree.scale(-new_state.step_size, ahead, where=moves), new_state
+
+    return optax.GradientTransformationExtraArgs(init, update)

@@ -1,0 +1,455 @@
+"""Initial steps: which step size to try first. Siblings; none knows the engine."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from optaxls import _checks, _tree
+from optaxls._polyak_ratio import polyak_ratio
+from optaxls._types import (
+    InitialStep,
+    Memory,
+    Origin,
+    Outcome,
+    keep_memory,
+    no_memory,
+)
+
+
+class ResumeMemory(NamedTuple):
+    """A number that searches leave behind, and the way back from a failed one.
+
+    ``level`` is what the next proposal starts from. While searches fail,
+    ``earlier_level`` is the level before the first failure and ``trusted`` says
+    whether a search had ever succeeded from it.
+    """
+
+    level: jax.Array
+    earlier_level: jax.Array
+    trusted: jax.Array
+    failing: jax.Array
+
+
+def _resume_init(level: Any, dtype: Any) -> ResumeMemory:
+    level = jnp.asarray(level, dtype)
+    no = jnp.zeros((), bool)
+    return ResumeMemory(level, level, no, no)
+
+
+def _resume(memory: ResumeMemory, outcome: Outcome, level: jax.Array) -> ResumeMemory:
+    """Goes on from ``level``, where the search stands, unless the batch was to blame.
+
+    A failed search is resumed where it stopped: that is what finds the scale when the
+    first guess was far off. But if the resumed search accepts its very first trial, the
+    step was not too long for this batch, so the failure was the other batch's: back to
+    the level before it. Only once, lest two levels alternate for ever.
+    """
+    searched = outcome.num_trials > 0
+    failed = searched & ~outcome.accepted
+    first_try = outcome.accepted & (outcome.num_trials == 1)
+    back = memory.failing & memory.trusted & first_try
+    succeeded = searched & outcome.accepted
+    return ResumeMemory(
+        level=jnp.where(back, memory.earlier_level, level),
+        earlier_level=jnp.where(memory.failing, memory.earlier_level, memory.level),
+        trusted=~back & (succeeded | memory.trusted),
+        failing=jnp.where(searched, failed, memory.failing),
+    )
+
+
+def constant(step_size: float) -> InitialStep:
+    r"""The same first step every time: :math:`\eta_0` (``step_size``).
+
+    Args:
+      step_size: > 0; multiplies the direction. 1 suits Newton-like directions.
+
+    Returns:
+      An initial step.
+
+    Raises:
+      ValueError: ``step_size`` lies outside its range.
+
+    Cost:
+      Nothing.
+
+    Example:
+      >>> import jax.numpy as jnp, optax, optaxls
+      >>> tx = optaxls.scale_by_initial_step(optaxls.constant(0.5))
+      >>> w = jnp.array([1.0])
+      >>> updates, state = tx.update(-w, tx.init(w), w)
+      >>> print(optax.apply_updates(w, updates))
+      [0.5]
+
+    Reference:
+      Vaswani et al. 2019, arXiv:1905.09997, the "restart" reset.
+    """
+    _checks.require("step_size", step_size, "(0, inf)")
+
+    def propose(memory: Memory, origin: Origin) -> jax.Array:
+        del memory
+        return jnp.asarray(step_size, origin.value.dtype)
+
+    return InitialStep(no_memory, propose, keep_memory, uses=())
+
+
+def grow(
+    initial_step_size: float = 1.0,
+    growth: float = 2.0,
+    steps_per_epoch: float = 1.0,
+    max_step_size: float = float("inf"),
+) -> InitialStep:
+    r"""The last step size, a little longer.
+
+    :math:`\min(\gamma^{1/N}\,\eta_{k-1},\ \eta_{\max})` with :math:`\gamma`
+    (``growth``), :math:`N` (``steps_per_epoch``): over an epoch without a shrink the
+    step grows by :math:`\gamma`. The first proposal is
+    :math:`\gamma^{1/N}` times ``initial_step_size``. ``growth=1`` keeps the step.
+
+    Args:
+      initial_step_size: > 0.
+      growth: dimensionless, >= 1, per epoch; 2 in the paper.
+      steps_per_epoch: updates per epoch, > 0: ``dataset_size / batch_size``.
+      max_step_size: > 0.
+
+    Returns:
+      An initial step. After a failed search it goes on where the search stopped; if
+      that is accepted at once, the failure was one batch's and the step before it is
+      taken up again.
+
+    State:
+      ``level``: the step size that the next proposal grows from, scalar.
+
+    Raises:
+      ValueError: an argument lies outside its range.
+
+    Cost:
+      Nothing.
+
+    Example:
+      >>> import jax.numpy as jnp, optaxls
+      >>> tx = optaxls.scale_by_line_search(optaxls.armijo(0.1), optaxls.grow(0.25, 2.0))
+      >>> w, state = jnp.array([1.0]), None
+      >>> state = tx.init(w)
+      >>> for _ in range(2):
+      ...     _, state = tx.update(-w, state, w, value=jnp.array(0.5), grad=w,
+      ...                          value_fn=lambda w: 0.5 * jnp.sum(w**2))
+      ...     print(state.step_size)
+      0.5
+      1.0
+
+    Reference:
+      Vaswani et al. 2019, arXiv:1905.09997, Algorithm 2 (reset 1 of its code).
+    """
+    _checks.require("initial_step_size", initial_step_size, "(0, inf)")
+    _checks.require("growth", growth, "[1, inf)")
+    _checks.require("steps_per_epoch", steps_per_epoch, "(0, inf)")
+    _checks.require("max_step_size", max_step_size, "(0, inf]")
+
+    def init(params: Any) -> ResumeMemory:
+        return _resume_init(initial_step_size, _tree.scalar_dtype(params))
+
+    def propose(memory: ResumeMemory, origin: Origin) -> jax.Array:
+        del origin
+        longer = memory.level * growth ** (1 / steps_per_epoch)
+        return jnp.minimum(longer, max_step_size)
+
+    def commit(memory: ResumeMemory, origin: Origin, outcome: Outcome) -> ResumeMemory:
+        del origin
+        untested = outcome.accepted & (outcome.num_trials == 0)
+        level = jnp.where(untested, memory.level, outcome.trial.step_size)
+        return _resume(memory, outcome, level)
+
+    return InitialStep(init, propose, commit, uses=())
+
+
+def _check_polyak(
+    polyak_c: Any, min_step_size: Any, max_step_size: Any, eps: Any, lower_bound: Any
+) -> None:
+    _checks.require("polyak_c", polyak_c, "(0, inf)")
+    _checks.require("min_step_size", min_step_size, "[0, inf)")
+    _checks.require("max_step_size", max_step_size, "(0, inf]")
+    _checks.require("eps", eps, "[0, inf)")
+    _checks.require("lower_bound", lower_bound, "(-inf, inf)")
+
+
+def polyak(
+    polyak_c: float = 0.5,
+    lower_bound: float = 0.0,
+    min_step_size: float = 0.0,
+    max_step_size: float = float("inf"),
+    memory: float | None = None,
+    eps: float = 1e-8,
+) -> InitialStep:
+    r"""The Polyak step size on the mini-batch.
+
+    .. math::
+      \eta = \operatorname{clip}\Big(\delta^{l}\,
+      \frac{\max(f - f^*, 0)}{c_p\,(-\langle g, d\rangle) + \epsilon},\
+      \eta_{\min}, \eta_{\max}\Big)
+
+    with :math:`f^*` (``lower_bound``), :math:`c_p` (``polyak_c``); along :math:`d=-g`
+    the denominator is :math:`c_p\|g\|^2`. With a ``memory`` :math:`\delta` the power
+    counts past backtracks: :math:`l \leftarrow \max(l + e - 1, 0)` after a search
+    with :math:`e` of them, so that the next search starts where this one ended.
+
+    Args:
+      polyak_c: dimensionless, > 0; 0.5 in the convex theory, 0.1 in PoNoS.
+      lower_bound: of the mini-batch loss, loss units. 0 suits losses that cannot be
+        negative; ``update(..., lower_bound=...)`` overrules it for one batch.
+      min_step_size: >= 0, and ``max_step_size``: > 0: clipped after the power.
+      memory: delta in (0, 1), the search's decrease factor; None for no memory.
+      eps: >= 0, units of the denominator.
+
+    Returns:
+      An initial step. It proposes 0 (no move) where the loss is at its bound and
+      ``min_step_size`` is 0.
+
+    State:
+      With ``memory``: ``level``, the power l, scalar.
+
+    Raises:
+      ValueError: an argument lies outside its range.
+
+    Cost:
+      Nothing: no evaluation beyond the value and gradient at hand.
+
+    Example:
+      >>> import jax.numpy as jnp, optax, optaxls
+      >>> tx = optaxls.scale_by_initial_step(optaxls.polyak(0.5, eps=0.0))
+      >>> w = jnp.array([2.0])      # f = w^2 / 2: the Polyak step is 1 / (2 c L)
+      >>> updates, state = tx.update(-w, tx.init(w), w, value=jnp.array(2.0), grad=w)
+      >>> print(optax.apply_updates(w, updates), state.step_size)
+      [0.] 1.0
+
+    Reference:
+      Loizou et al. 2021, arXiv:2002.10542, equation 2; Galli, Rauhut, Schmidt 2023,
+      arXiv:2306.12747, for the memory.
+    """
+    _check_polyak(polyak_c, min_step_size, max_step_size, eps, lower_bound)
+    if memory is not None:
+        _checks.require("memory", memory, "(0, 1)")
+
+    def init(params: Any) -> Memory:
+        if memory is None:
+            return ()
+        return _resume_init(0.0, _tree.scalar_dtype(params))
+
+    def propose(past: Memory, origin: Origin) -> jax.Array:
+        step_size = polyak_ratio(origin, polyak_c, lower_bound, eps)
+        if memory is not None:
+            step_size = step_size * memory**past.level
+        return jnp.clip(step_size, min_step_size, max_step_size)
+
+    def commit(past: Memory, origin: Origin, outcome: Outcome) -> Memory:
+        del origin
+        if memory is None:
+            return past
+        # e backtracks are e + 1 trials; without a search nothing is learned.
+        power = jnp.maximum(past.level + outcome.num_trials - 2, 0)
+        level = jnp.where(outcome.num_trials > 0, power, past.level)
+        return _resume(past, outcome, level)
+
+    return InitialStep(init, propose, commit)
+
+
+class SmoothedPolyakMemory(NamedTuple):
+    """The last step size that moved the params."""
+
+    last_step: jax.Array
+
+
+def smoothed_polyak(
+    polyak_c: float = 0.5,
+    lower_bound: float = 0.0,
+    initial_step_size: float = 1.0,
+    growth: float = 2.0,
+    steps_per_epoch: float = 1.0,
+    min_step_size: float = 0.0,
+    max_step_size: float = float("inf"),
+    eps: float = 1e-8,
+) -> InitialStep:
+    r"""The Polyak step size, which may not grow faster than ``growth`` per epoch.
+
+    :math:`\min(\eta^{\text{Polyak}}_k,\ \gamma^{1/N}\eta_{k-1})`, see ``polyak`` and
+    ``grow``.
+
+    Args:
+      polyak_c: as in ``polyak``; 0.2 in the paper's network experiments.
+      lower_bound: as in ``polyak``.
+      initial_step_size: > 0, may be inf (then the first step has no cap).
+      growth: dimensionless, >= 1, per epoch.
+      steps_per_epoch: updates per epoch, > 0.
+      min_step_size: as in ``polyak``.
+      max_step_size: as in ``polyak``.
+      eps: as in ``polyak``.
+
+    Returns:
+      An initial step. A batch without a usable gradient leaves the cap as it was; the
+      authors' code stores 0 there and never moves again.
+
+    State:
+      ``last_step``, scalar.
+
+    Raises:
+      ValueError: an argument lies outside its range.
+
+    Cost:
+      Nothing.
+
+    Example:
+      >>> import jax.numpy as jnp, optaxls
+      >>> tx = optaxls.scale_by_initial_step(
+      ...     optaxls.smoothed_polyak(0.5, initial_step_size=0.25, growth=2.0))
+      >>> w = jnp.array([2.0])
+      >>> _, state = tx.update(-w, tx.init(w), w, value=jnp.array(2.0), grad=w)
+      >>> print(state.step_size)
+      0.5
+
+    Reference:
+      Loizou et al. 2021, arXiv:2002.10542, section 4 (smoothing).
+    """
+    _check_polyak(polyak_c, min_step_size, max_step_size, eps, lower_bound)
+    _checks.require("initial_step_size", initial_step_size, "(0, inf]")
+    _checks.require("growth", growth, "[1, inf)")
+    _checks.require("steps_per_epoch", steps_per_epoch, "(0, inf)")
+
+    def init(params: Any) -> SmoothedPolyakMemory:
+        dtype = _tree.scalar_dtype(params)
+        return SmoothedPolyakMemory(jnp.asarray(initial_step_size, dtype))
+
+    def propose(memory: SmoothedPolyakMemory, origin: Origin) -> jax.Array:
+        ratio = polyak_ratio(origin, polyak_c, lower_bound, eps)
+        cap = memory.last_step * growth ** (1 / steps_per_epoch)
+        return jnp.clip(jnp.minimum(ratio, cap), min_step_size, max_step_size)
+
+    def commit(
+        memory: SmoothedPolyakMemory, origin: Origin, outcome: Outcome
+    ) -> SmoothedPolyakMemory:
+        del origin
+        moved = outcome.accepted & (outcome.trial.step_size > 0)
+        step_size = jnp.where(moved, outcome.trial.step_size, memory.last_step)
+        return SmoothedPolyakMemory(step_size)
+
+    return InitialStep(init, propose, commit)
+
+
+class BarzilaiBorweinMemory(NamedTuple):
+    """The last params and gradient, and the step size that led away from them."""
+
+    last_params: Any
+    last_grad: Any
+    last_step: jax.Array
+
+
+def barzilai_borwein(
+    initial_step_size: float = 1.0,
+    min_step_size: float = 1e-10,
+    max_step_size: float = 1e10,
+) -> InitialStep:
+    r"""The step size of the secant equation.
+
+    :math:`\eta = \langle s, s\rangle / \langle s, y\rangle`, where :math:`s` and
+    :math:`y` are the last changes of params and gradient, clipped to
+    [``min_step_size``, ``max_step_size``]. Where the curvature
+    :math:`\langle s, y\rangle` is not positive the last step size is proposed again.
+    Made for the plain negative gradient of one fixed loss (full batch): between
+    different mini-batches :math:`y` is mostly noise.
+
+    Args:
+      initial_step_size: > 0, for the first step.
+      min_step_size: > 0.
+      max_step_size: > 0.
+
+    Returns:
+      An initial step; pair it with ``window_armijo`` for the spectral gradient method.
+
+    State:
+      ``last_step``, scalar; ``last_params`` and ``last_grad``, like params.
+
+    Raises:
+      ValueError: an argument lies outside its range.
+
+    Cost:
+      No evaluation; two copies of the params.
+
+    Example:
+      >>> import jax.numpy as jnp, optax, optaxls
+      >>> tx = optaxls.scale_by_initial_step(optaxls.barzilai_borwein(0.1))
+      >>> w, state = jnp.array([1.0]), None
+      >>> state = tx.init(w)
+      >>> for _ in range(2):       # f = 2 w^2: the secant finds 1 / L = 1 / 4
+      ...     updates, state = tx.update(-4 * w, state, w, grad=4 * w)
+      ...     w = optax.apply_updates(w, updates)
+      >>> print(f"{state.step_size:.4f} {abs(w[0]):.4f}")
+      0.2500 0.0000
+
+    Reference:
+      Barzilai and Borwein 1988; Raydan, The Barzilai and Borwein Gradient Method for
+      the Large Scale Unconstrained Minimization Problem, 1997 (the safeguard).
+    """
+    _checks.require("initial_step_size", initial_step_size, "(0, inf)")
+    _checks.require("min_step_size", min_step_size, "(0, inf)")
+    _checks.require("max_step_size", max_step_size, "(0, inf)")
+
+    def init(params: Any) -> BarzilaiBorweinMemory:
+        zeros = jax.tree.map(jnp.zeros_like, params)
+        first = jnp.asarray(initial_step_size, _tree.scalar_dtype(params))
+        return BarzilaiBorweinMemory(zeros, zeros, first)
+
+    def propose(memory: BarzilaiBorweinMemory, origin: Origin) -> jax.Array:
+        dtype = origin.value.dtype
+        change = jax.tree.map(jnp.subtract, origin.params, memory.last_params)
+        bend = jax.tree.map(jnp.subtract, origin.grad, memory.last_grad)
+        curvature = _tree.inner(change, bend, dtype)
+        # All-zero memories are the first step: there is no secant yet.
+        secant = (_tree.sqnorm(memory.last_grad, dtype) > 0) & (curvature > 0)
+        ratio = _tree.sqnorm(change, dtype) / jnp.where(secant, curvature, 1)
+        step_size = jnp.where(secant, ratio, memory.last_step)
+        return jnp.clip(step_size, min_step_size, max_step_size)
+
+    def commit(
+        memory: BarzilaiBorweinMemory, origin: Origin, outcome: Outcome
+    ) -> BarzilaiBorweinMemory:
+        step_size = jnp.where(
+            outcome.accepted, outcome.trial.step_size, memory.last_step
+        )
+        return BarzilaiBorweinMemory(origin.params, origin.grad, step_size)
+
+    return InitialStep(init, propose, commit, uses=("grad",))
+
+
+def capped(rule: InitialStep, max_step_size: float) -> InitialStep:
+    r"""Another rule's proposal, at most ``max_step_size``.
+
+    Args:
+      rule: the initial step to cap.
+      max_step_size: > 0.
+
+    Returns:
+      An initial step with the memory of ``rule``.
+
+    Raises:
+      ValueError: ``max_step_size`` lies outside its range.
+
+    Cost:
+      That of ``rule``.
+
+    Example:
+      >>> import jax.numpy as jnp, optaxls
+      >>> tx = optaxls.scale_by_initial_step(
+      ...     optaxls.capped(optaxls.constant(3.0), max_step_size=1.0))
+      >>> w = jnp.array([2.0])
+      >>> _, state = tx.update(-w, tx.init(w), w)
+      >>> print(state.step_size)
+      1.0
+
+    Reference:
+      The bound of SPS_max, Loizou et al. 2021, arXiv:2002.10542.
+    """
+    _checks.require("max_step_size", max_step_size, "(0, inf]")
+
+    def propose(memory: Memory, origin: Origin) -> jax.Array:
+        return jnp.minimum(rule.propose(memory, origin), max_step_size)
+
+    return rule._replace(propose=propose)

@@ -1,0 +1,3 @@
+"""Sign descent."""
+
+from optaxls.sign.sign_descent import sign_descent as sign_descent
