@@ -33,14 +33,6 @@ from optaxls.line_search.adam_aliases import adam_sls as adam_sls
 from optaxls.line_search.adam_aliases import adam_sps as adam_sps
 from optaxls.line_search.adam_aliases import salsa as salsa
 
-# Optimizers.
-from optaxls.line_search.aliases import ponos as ponos
-from optaxls.line_search.aliases import sls as sls
-from optaxls.line_search.aliases import sls_extragradient as sls_extragradient
-from optaxls.line_search.aliases import sls_goldstein as sls_goldstein
-from optaxls.line_search.aliases import sls_momentum as sls_momentum
-from optaxls.line_search.aliases import sps as sps
-
 # Conditions.
 from optaxls.line_search.conditions import always_accept as always_accept
 from optaxls.line_search.conditions import armijo as armijo
@@ -64,8 +56,16 @@ from optaxls.line_search.initial_steps import barzilai_borwein as barzilai_borwe
 from optaxls.line_search.initial_steps import capped as capped
 from optaxls.line_search.initial_steps import constant as constant
 from optaxls.line_search.initial_steps import grow as grow
-from optaxls.line_search.initial_steps import polyak as polyak
-from optaxls.line_search.initial_steps import smoothed_polyak as smoothed_polyak
+
+# Optimizers.
+from optaxls.line_search.polyak_aliases import ponos as ponos
+from optaxls.line_search.polyak_aliases import sps as sps
+from optaxls.line_search.polyak_steps import polyak as polyak
+from optaxls.line_search.polyak_steps import smoothed_polyak as smoothed_polyak
+from optaxls.line_search.sls_aliases import sls as sls
+from optaxls.line_search.sls_aliases import sls_extragradient as sls_extragradient
+from optaxls.line_search.sls_aliases import sls_goldstein as sls_goldstein
+from optaxls.line_search.sls_aliases import sls_momentum as sls_momentum
 
 # The search as a transformation and as a function.
 from optaxls.line_search.transform import LineSearchResult as LineSearchResult

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 
 def inexact_leaves(tree: Any) -> list[jax.Array]:
-    """The floating-point and complex leaves; None and integer leaves hold no direction."""
+    """The floating-point and complex leaves: None and integers hold no direction."""
     leaves = jax.tree.leaves(tree)
     return [
         leaf for leaf in leaves if jnp.issubdtype(jnp.result_type(leaf), jnp.inexact)
@@ -50,7 +50,7 @@ def sqnorm(tree: Any, dtype: Any) -> jax.Array:
 
 
 def scale(factor: jax.Array, tree: Any, *, where: jax.Array) -> Any:
-    """``factor * tree`` where ``where``, else zeros even if a leaf is NaN; same dtypes."""
+    """``factor * tree`` where ``where``, else zeros even for NaN; same dtypes."""
 
     def leaf_scale(leaf):
         kind = jnp.result_type(leaf)
@@ -74,7 +74,7 @@ def select(condition: jax.Array, on_true: Any, on_false: Any) -> Any:
 
 
 def strong(tree: Any) -> Any:
-    """The same arrays without weak types: a weakly typed state compiles a loop twice."""
+    """The same arrays without weak types, which would compile a loop twice."""
 
     def leaf_strong(leaf):
         return jax.lax.convert_element_type(leaf, jnp.result_type(leaf))

@@ -42,7 +42,7 @@ class Displacement(NamedTuple):
 
 
 class Trial(NamedTuple):
-    """One candidate ``w+``: its step size, loss, ``<grad, w+ - w>``, squared distance."""
+    """One candidate ``w+``: step size, loss, ``<grad, w+ - w>``, ``||w+ - w||^2``."""
 
     step_size: jax.Array
     value: jax.Array
@@ -84,7 +84,7 @@ class Condition(NamedTuple):
 
 
 class InitialStep(NamedTuple):
-    """Which step size to try first. ``uses`` names the ``update`` arguments it reads."""
+    """Which step size to try first; ``uses``: the ``update`` arguments it reads."""
 
     init: Callable[[Params], Memory]
     propose: Callable[[Memory, Origin], jax.Array]

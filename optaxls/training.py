@@ -45,8 +45,8 @@ def make_step(
     """Builds a training step that passes an optimizer all it may ask for.
 
     Args:
-      loss_fn: ``(params, *args) -> loss``, or ``(loss, aux)`` with ``has_aux``. ``args``
-        are the batch, random keys and the like; the search evaluates the same ones.
+      loss_fn: ``(params, *args) -> loss``, or ``(loss, aux)`` with ``has_aux``; ``args``
+        are the batch, random keys and the like, the same ones for every trial.
       optimizer: any optax optimizer, ours or not.
       has_aux: whether ``loss_fn`` returns ``(loss, aux)``.
 
@@ -186,8 +186,8 @@ def on_subset(
 ) -> optax.GradientTransformationExtraArgs:
     """Trains only the masked leaves; the search still sees the full tree.
 
-    The direction of the other leaves is zeroed before the optimizer and after it (weight
-    decay would move them). ``optax.masked`` around a search fails instead, because
+    The direction of the other leaves is zeroed before the optimizer and after it
+    (weight decay would move them). ``optax.masked`` around a search fails instead:
     ``grad`` and ``value_fn`` are not masked with the updates.
 
     Args:

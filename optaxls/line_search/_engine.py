@@ -1,9 +1,9 @@
 """The one search engine: every trial of every rule is made by the loop in this file.
 
 A search is a function ``(problem, first_step, enabled) -> Outcome``. It differs from
-another only in how it goes from one round of trials to the next (``advance``); the loop,
-its budget and its bookkeeping are shared. Only scalars travel through the loop: the
-params are never overwritten, so nothing has to be restored.
+another only in how it goes from one round of trials to the next (``advance``); the
+loop, its budget and its bookkeeping are shared. Only scalars travel through the loop:
+the params are never overwritten, so nothing has to be restored.
 """
 
 from collections.abc import Callable
@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 
 from optaxls import _checks
 from optaxls._types import Outcome, Problem, Search, Trial, Verdict
@@ -36,9 +37,9 @@ def _while(condition: Callable, body: Callable, carry: Any) -> Any:
 
     An eager ``lax.while_loop`` compiles anew whenever its body is a new closure, which
     is every optimizer step (trap T13), and caching by the closure's identity would go
-    on using an old batch. Running the body eagerly compiles nothing and is always right.
+    on using an old batch. Running the body eagerly compiles nothing and is right.
     """
-    if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(carry)):
+    if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(carry)):
         return jax.lax.while_loop(condition, body, carry)
     while condition(carry):
         carry = body(carry)
@@ -304,7 +305,7 @@ def bracketing(factor: float = 2.0, max_trials: int = 100) -> Search:
 def parallel_candidates(
     num_candidates: int = 16, decrease_factor: float = 0.9, max_trials: int = 100
 ) -> Search:
-    r"""Backtracking that evaluates ``num_candidates`` steps at once and takes the first.
+    r"""Backtracking that tries ``num_candidates`` steps at once, taking the first.
 
     Each round of the loop evaluates :math:`\eta, \beta\eta, \dots, \beta^{K-1}\eta`
     with ``vmap`` and takes the first that is not too long; a round without one goes on

@@ -18,7 +18,7 @@ _CALL = {
 
 
 def require_arguments(rule: str, **arguments: Any) -> None:
-    """Raises TypeError if an ``update`` argument is None: names it, the rule, the cure."""
+    """Raises TypeError if an ``update`` argument is None: names it, rule and cure."""
     for name, argument in arguments.items():
         if argument is None:
             given = ", ".join(_CALL[key] for key in arguments if key != "params")
@@ -30,7 +30,7 @@ def require_arguments(rule: str, **arguments: Any) -> None:
 
 
 def as_scalar(value: Any, dtype: Any) -> jax.Array:
-    """A loss as a real scalar of ``dtype`` or wider; a ``(value, aux)`` loses its aux."""
+    """A loss as a real scalar of ``dtype`` or wider; an aux is dropped."""
     if isinstance(value, tuple):
         value = value[0]
     value = jnp.asarray(value)

@@ -98,7 +98,7 @@ class _Preconditioner(NamedTuple):
         v_max = old.max_second_moment
         m = old.first_moment
         return Moments(
-            optax.safe_increment(old.count),
+            jnp.asarray(optax.safe_increment(old.count)),
             jax.tree.map(first, m, grad) if self.uses_momentum else (),
             v,
             jax.tree.map(jnp.maximum, v_max, v) if self.variant == "amsgrad" else (),
@@ -209,7 +209,15 @@ def scale_by_preconditioned_search(
         moments = preconditioner.init(params)
         return PreconditionedState(moments, step_rule.init(params))
 
-    def update(updates, state, params=None, *, value=None, grad=None, **extra):
+    def update(
+        updates: Params,
+        state: PreconditionedState,
+        params: Any = None,
+        *,
+        value: Any = None,
+        grad: Any = None,
+        **extra: Any,
+    ) -> tuple[Params, PreconditionedState]:
         _value_fn.require_arguments(name, params=params, value=value, grad=grad)
         moments = preconditioner.update(updates, state.moments)
         size = _tree.sqnorm(updates, _tree.scalar_dtype(params))

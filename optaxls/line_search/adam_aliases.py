@@ -7,24 +7,25 @@ import optax
 from optaxls import _checks
 from optaxls.line_search._engine import backtracking
 from optaxls.line_search.adam import as_searched, scale_by_preconditioned_search
-from optaxls.line_search.aliases import polyak_rule, reset_rule
 from optaxls.line_search.conditions import armijo, smoothed_armijo, zhang_hager
 from optaxls.line_search.gates import always, when_unsteady
-from optaxls.line_search.initial_steps import grow, polyak
+from optaxls.line_search.initial_steps import grow
+from optaxls.line_search.polyak_aliases import polyak_rule
+from optaxls.line_search.polyak_steps import polyak
+from optaxls.line_search.sls_aliases import reset_rule
 from optaxls.line_search.transform import scale_by_initial_step, scale_by_line_search
 
-_Optimizer = optax.GradientTransformationExtraArgs
 _MOMENTA = ("standard", "heavy_ball", "nesterov")
 
 
 def _with_momentum(
-    step_rule: _Optimizer,
+    step_rule: optax.GradientTransformationExtraArgs,
     momentum: str,
     b1: float,
     b2: float,
     variant: str,
     name: str,
-) -> _Optimizer:
+) -> optax.GradientTransformationExtraArgs:
     """Momentum inside the preconditioner, or heavy ball / Nesterov after the step."""
     _checks.require_choice("momentum", momentum, _MOMENTA)
     inside = b1 if momentum == "standard" else 0.0
@@ -49,7 +50,7 @@ def adam_sls(
     reset: str = "grow",
     max_step_size: float = math.inf,
     momentum: str = "standard",
-) -> _Optimizer:
+) -> optax.GradientTransformationExtraArgs:
     r"""Adam, AMSGrad, AdaGrad or RMSProp with the Armijo line search.
 
     :math:`f(w - \eta P g) \le f(w) - c\,\eta\sum_j P_j g_j^2` with
@@ -111,7 +112,7 @@ def adam_sps(
     initial_step_size: float = math.inf,
     momentum: str = "standard",
     eps: float = 1e-8,
-) -> _Optimizer:
+) -> optax.GradientTransformationExtraArgs:
     r"""Adam, AMSGrad, AdaGrad or RMSProp with the Polyak step size.
 
     :math:`\eta = (f - f^*)/(c\sum_j P_j g_j^2 + \epsilon)` with
@@ -173,7 +174,7 @@ def adam_ponos(
     memory: bool = True,
     max_trials: int = 100,
     variant: str = "adam",
-) -> _Optimizer:
+) -> optax.GradientTransformationExtraArgs:
     r"""PoNoS under Adam's preconditioner (PoNoS_prec).
 
     ``ponos`` along :math:`-P g` with :math:`P = 1/(\sqrt{\hat v} + \epsilon)`: first
@@ -247,7 +248,7 @@ def salsa(
     initial_step_size: float = 1.0,
     gated: bool = True,
     search_b1: float = 0.0,
-) -> _Optimizer:
+) -> optax.GradientTransformationExtraArgs:
     r"""SaLSA: Adam with a smoothed Armijo search, made only while the step size moves.
 
     Searched steps go along :math:`-P g` and are applied as tested; in between the last

@@ -100,7 +100,7 @@ def armijo(c: float = 0.1) -> Condition:
 
 
 def goldstein(c: float = 0.1) -> Condition:
-    r"""Armijo from above and a mirrored bound from below, so that a step can be too short.
+    r"""Armijo from above, mirrored from below, so that a step can be too short.
 
     :math:`f + (1 - c)\langle g, w_+ - w\rangle \le f(w_+) \le
     f + c\langle g, w_+ - w\rangle`.
@@ -201,7 +201,8 @@ def zhang_hager(c: float = 0.5, decay: float = 1.0) -> Condition:
     Example:
       >>> import jax.numpy as jnp, optax, optaxls
       >>> tx = optaxls.scale_by_line_search(
-      ...     optaxls.zhang_hager(0.5), optaxls.constant(4.0), optaxls.backtracking(0.5))
+      ...     optaxls.zhang_hager(0.5), optaxls.constant(4.0),
+      ...     optaxls.backtracking(0.5))
       >>> w = jnp.array([1.0])
       >>> state = tx.init(w)
       >>> updates, state = tx.update(-w, state, w, value=jnp.array(0.5), grad=w,

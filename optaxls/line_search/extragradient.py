@@ -90,15 +90,15 @@ def scale_by_extragradient(
         return init_state(rules, params)
 
     def update(
-        updates,
-        state,
-        params=None,
+        updates: Params,
+        state: LineSearchState,
+        params: Any = None,
         *,
-        value=None,
-        grad=None,
+        value: Any = None,
+        grad: Any = None,
         grad_fn: Any = None,
-        **extra,
-    ):
+        **extra: Any,
+    ) -> tuple[Params, LineSearchState]:
         del extra
         _value_fn.require_arguments(
             name, params=params, value=value, grad=grad, grad_fn=grad_fn

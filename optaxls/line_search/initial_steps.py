@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 
 from optaxls import _checks, _tree
-from optaxls._polyak_ratio import polyak_ratio
 from optaxls._types import (
     InitialStep,
     Memory,
@@ -15,47 +14,8 @@ from optaxls._types import (
     keep_memory,
     no_memory,
 )
-
-
-class ResumeMemory(NamedTuple):
-    """A number that searches leave behind, and the way back from a failed one.
-
-    ``level`` is what the next proposal starts from. While searches fail,
-    ``earlier_level`` is the level before the first failure and ``trusted`` says
-    whether a search had ever succeeded from it.
-    """
-
-    level: jax.Array
-    earlier_level: jax.Array
-    trusted: jax.Array
-    failing: jax.Array
-
-
-def _resume_init(level: Any, dtype: Any) -> ResumeMemory:
-    level = jnp.asarray(level, dtype)
-    no = jnp.zeros((), bool)
-    return ResumeMemory(level, level, no, no)
-
-
-def _resume(memory: ResumeMemory, outcome: Outcome, level: jax.Array) -> ResumeMemory:
-    """Goes on from ``level``, where the search stands, unless the batch was to blame.
-
-    A failed search is resumed where it stopped: that is what finds the scale when the
-    first guess was far off. But if the resumed search accepts its very first trial, the
-    step was not too long for this batch, so the failure was the other batch's: back to
-    the level before it. Only once, lest two levels alternate for ever.
-    """
-    searched = outcome.num_trials > 0
-    failed = searched & ~outcome.accepted
-    first_try = outcome.accepted & (outcome.num_trials == 1)
-    back = memory.failing & memory.trusted & first_try
-    succeeded = searched & outcome.accepted
-    return ResumeMemory(
-        level=jnp.where(back, memory.earlier_level, level),
-        earlier_level=jnp.where(memory.failing, memory.earlier_level, memory.level),
-        trusted=~back & (succeeded | memory.trusted),
-        failing=jnp.where(searched, failed, memory.failing),
-    )
+from optaxls.line_search import _resume
+from optaxls.line_search._resume import ResumeMemory
 
 
 def constant(step_size: float) -> InitialStep:
@@ -128,8 +88,9 @@ def grow(
 
     Example:
       >>> import jax.numpy as jnp, optaxls
-      >>> tx = optaxls.scale_by_line_search(optaxls.armijo(0.1), optaxls.grow(0.25, 2.0))
-      >>> w, state = jnp.array([1.0]), None
+      >>> tx = optaxls.scale_by_line_search(
+      ...     optaxls.armijo(0.1), optaxls.grow(0.25, 2.0))
+      >>> w = jnp.array([1.0])
       >>> state = tx.init(w)
       >>> for _ in range(2):
       ...     _, state = tx.update(-w, state, w, value=jnp.array(0.5), grad=w,
@@ -147,7 +108,7 @@ def grow(
     _checks.require("max_step_size", max_step_size, "(0, inf]")
 
     def init(params: Any) -> ResumeMemory:
-        return _resume_init(initial_step_size, _tree.scalar_dtype(params))
+        return _resume.start(initial_step_size, _tree.scalar_dtype(params))
 
     def propose(memory: ResumeMemory, origin: Origin) -> jax.Array:
         del origin
@@ -158,180 +119,9 @@ def grow(
         del origin
         untested = outcome.accepted & (outcome.num_trials == 0)
         level = jnp.where(untested, memory.level, outcome.trial.step_size)
-        return _resume(memory, outcome, level)
+        return _resume.resume(memory, outcome, level)
 
     return InitialStep(init, propose, commit, uses=())
-
-
-def _check_polyak(
-    polyak_c: Any, min_step_size: Any, max_step_size: Any, eps: Any, lower_bound: Any
-) -> None:
-    _checks.require("polyak_c", polyak_c, "(0, inf)")
-    _checks.require("min_step_size", min_step_size, "[0, inf)")
-    _checks.require("max_step_size", max_step_size, "(0, inf]")
-    _checks.require("eps", eps, "[0, inf)")
-    _checks.require("lower_bound", lower_bound, "(-inf, inf)")
-
-
-def polyak(
-    polyak_c: float = 0.5,
-    lower_bound: float = 0.0,
-    min_step_size: float = 0.0,
-    max_step_size: float = float("inf"),
-    memory: float | None = None,
-    eps: float = 1e-8,
-) -> InitialStep:
-    r"""The Polyak step size on the mini-batch.
-
-    .. math::
-      \eta = \operatorname{clip}\Big(\delta^{l}\,
-      \frac{\max(f - f^*, 0)}{c_p\,(-\langle g, d\rangle) + \epsilon},\
-      \eta_{\min}, \eta_{\max}\Big)
-
-    with :math:`f^*` (``lower_bound``), :math:`c_p` (``polyak_c``); along :math:`d=-g`
-    the denominator is :math:`c_p\|g\|^2`. With a ``memory`` :math:`\delta` the power
-    counts past backtracks: :math:`l \leftarrow \max(l + e - 1, 0)` after a search
-    with :math:`e` of them, so that the next search starts where this one ended.
-
-    Args:
-      polyak_c: dimensionless, > 0; 0.5 in the convex theory, 0.1 in PoNoS.
-      lower_bound: of the mini-batch loss, loss units. 0 suits losses that cannot be
-        negative; ``update(..., lower_bound=...)`` overrules it for one batch.
-      min_step_size: >= 0, and ``max_step_size``: > 0: clipped after the power.
-      memory: delta in (0, 1), the search's decrease factor; None for no memory.
-      eps: >= 0, units of the denominator.
-
-    Returns:
-      An initial step. It proposes 0 (no move) where the loss is at its bound and
-      ``min_step_size`` is 0.
-
-    State:
-      With ``memory``: ``level``, the power l, scalar.
-
-    Raises:
-      ValueError: an argument lies outside its range.
-
-    Cost:
-      Nothing: no evaluation beyond the value and gradient at hand.
-
-    Example:
-      >>> import jax.numpy as jnp, optax, optaxls
-      >>> tx = optaxls.scale_by_initial_step(optaxls.polyak(0.5, eps=0.0))
-      >>> w = jnp.array([2.0])      # f = w^2 / 2: the Polyak step is 1 / (2 c L)
-      >>> updates, state = tx.update(-w, tx.init(w), w, value=jnp.array(2.0), grad=w)
-      >>> print(optax.apply_updates(w, updates), state.step_size)
-      [0.] 1.0
-
-    Reference:
-      Loizou et al. 2021, arXiv:2002.10542, equation 2; Galli, Rauhut, Schmidt 2023,
-      arXiv:2306.12747, for the memory.
-    """
-    _check_polyak(polyak_c, min_step_size, max_step_size, eps, lower_bound)
-    if memory is not None:
-        _checks.require("memory", memory, "(0, 1)")
-
-    def init(params: Any) -> Memory:
-        if memory is None:
-            return ()
-        return _resume_init(0.0, _tree.scalar_dtype(params))
-
-    def propose(past: Memory, origin: Origin) -> jax.Array:
-        step_size = polyak_ratio(origin, polyak_c, lower_bound, eps)
-        if memory is not None:
-            step_size = step_size * memory**past.level
-        return jnp.clip(step_size, min_step_size, max_step_size)
-
-    def commit(past: Memory, origin: Origin, outcome: Outcome) -> Memory:
-        del origin
-        if memory is None:
-            return past
-        # e backtracks are e + 1 trials; without a search nothing is learned.
-        power = jnp.maximum(past.level + outcome.num_trials - 2, 0)
-        level = jnp.where(outcome.num_trials > 0, power, past.level)
-        return _resume(past, outcome, level)
-
-    return InitialStep(init, propose, commit)
-
-
-class SmoothedPolyakMemory(NamedTuple):
-    """The last step size that moved the params."""
-
-    last_step: jax.Array
-
-
-def smoothed_polyak(
-    polyak_c: float = 0.5,
-    lower_bound: float = 0.0,
-    initial_step_size: float = 1.0,
-    growth: float = 2.0,
-    steps_per_epoch: float = 1.0,
-    min_step_size: float = 0.0,
-    max_step_size: float = float("inf"),
-    eps: float = 1e-8,
-) -> InitialStep:
-    r"""The Polyak step size, which may not grow faster than ``growth`` per epoch.
-
-    :math:`\min(\eta^{\text{Polyak}}_k,\ \gamma^{1/N}\eta_{k-1})`, see ``polyak`` and
-    ``grow``.
-
-    Args:
-      polyak_c: as in ``polyak``; 0.2 in the paper's network experiments.
-      lower_bound: as in ``polyak``.
-      initial_step_size: > 0, may be inf (then the first step has no cap).
-      growth: dimensionless, >= 1, per epoch.
-      steps_per_epoch: updates per epoch, > 0.
-      min_step_size: as in ``polyak``.
-      max_step_size: as in ``polyak``.
-      eps: as in ``polyak``.
-
-    Returns:
-      An initial step. A batch without a usable gradient leaves the cap as it was; the
-      authors' code stores 0 there and never moves again.
-
-    State:
-      ``last_step``, scalar.
-
-    Raises:
-      ValueError: an argument lies outside its range.
-
-    Cost:
-      Nothing.
-
-    Example:
-      >>> import jax.numpy as jnp, optaxls
-      >>> tx = optaxls.scale_by_initial_step(
-      ...     optaxls.smoothed_polyak(0.5, initial_step_size=0.25, growth=2.0))
-      >>> w = jnp.array([2.0])
-      >>> _, state = tx.update(-w, tx.init(w), w, value=jnp.array(2.0), grad=w)
-      >>> print(state.step_size)
-      0.5
-
-    Reference:
-      Loizou et al. 2021, arXiv:2002.10542, section 4 (smoothing).
-    """
-    _check_polyak(polyak_c, min_step_size, max_step_size, eps, lower_bound)
-    _checks.require("initial_step_size", initial_step_size, "(0, inf]")
-    _checks.require("growth", growth, "[1, inf)")
-    _checks.require("steps_per_epoch", steps_per_epoch, "(0, inf)")
-
-    def init(params: Any) -> SmoothedPolyakMemory:
-        dtype = _tree.scalar_dtype(params)
-        return SmoothedPolyakMemory(jnp.asarray(initial_step_size, dtype))
-
-    def propose(memory: SmoothedPolyakMemory, origin: Origin) -> jax.Array:
-        ratio = polyak_ratio(origin, polyak_c, lower_bound, eps)
-        cap = memory.last_step * growth ** (1 / steps_per_epoch)
-        return jnp.clip(jnp.minimum(ratio, cap), min_step_size, max_step_size)
-
-    def commit(
-        memory: SmoothedPolyakMemory, origin: Origin, outcome: Outcome
-    ) -> SmoothedPolyakMemory:
-        del origin
-        moved = outcome.accepted & (outcome.trial.step_size > 0)
-        step_size = jnp.where(moved, outcome.trial.step_size, memory.last_step)
-        return SmoothedPolyakMemory(step_size)
-
-    return InitialStep(init, propose, commit)
 
 
 class BarzilaiBorweinMemory(NamedTuple):

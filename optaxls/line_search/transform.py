@@ -139,7 +139,8 @@ def scale_by_line_search(
       >>> optimizer = optax.chain(
       ...     optax.scale(-1.0),
       ...     optaxls.scale_by_line_search(
-      ...         optaxls.armijo(0.5), optaxls.constant(1.0), optaxls.backtracking(0.5)))
+      ...         optaxls.armijo(0.5), optaxls.constant(1.0),
+      ...         optaxls.backtracking(0.5)))
       >>> w = jnp.array([1.0, 1.0])
       >>> state = optimizer.init(w)
       >>> for _ in range(200):
@@ -160,8 +161,15 @@ def scale_by_line_search(
         return init_state(rules, params)
 
     def update(
-        updates, state, params=None, *, value=None, grad=None, value_fn=None, **extra
-    ):
+        updates: Params,
+        state: LineSearchState,
+        params: Any = None,
+        *,
+        value: Any = None,
+        grad: Any = None,
+        value_fn: Any = None,
+        **extra: Any,
+    ) -> tuple[Params, LineSearchState]:
         _value_fn.require_arguments(
             name, params=params, value=value, grad=grad, value_fn=value_fn
         )
@@ -242,7 +250,15 @@ def scale_by_initial_step(
     def init(params: Params) -> LineSearchState:
         return init_state(rules, params)
 
-    def update(updates, state, params=None, *, value=None, grad=None, **extra):
+    def update(
+        updates: Params,
+        state: LineSearchState,
+        params: Any = None,
+        *,
+        value: Any = None,
+        grad: Any = None,
+        **extra: Any,
+    ) -> tuple[Params, LineSearchState]:
         given = {"value": value, "grad": grad}
         used = {key: given[key] for key in initial_step.uses}
         _value_fn.require_arguments(name, params=params, **used)

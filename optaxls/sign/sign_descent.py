@@ -26,7 +26,7 @@ def _scheduled(schedule: optax.Schedule) -> InitialStep:
 
     def commit(memory: _ScheduleMemory, origin: Origin, outcome: Outcome):
         del origin, outcome
-        return _ScheduleMemory(optax.safe_increment(memory.num_steps))
+        return _ScheduleMemory(jnp.asarray(optax.safe_increment(memory.num_steps)))
 
     return InitialStep(init, propose, commit, uses=())
 
@@ -75,7 +75,7 @@ def sign_descent(
         rule = _scheduled(learning_rate)
     else:
         _checks.require("learning_rate", learning_rate, "(0, inf)")
-        rule = constant(learning_rate)
+        rule = constant(learning_rate)  # pyright: ignore[reportArgumentType]
     return optax.chain(
         optax.scale_by_sign(),
         optax.scale(-1.0),

@@ -1,0 +1,49 @@
+"""How a rule's level survives a failed search. Shared by the initial steps."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from optaxls._types import Outcome
+
+
+class ResumeMemory(NamedTuple):
+    """A number that searches leave behind, and the way back from a failed one.
+
+    ``level`` is what the next proposal starts from. While searches fail,
+    ``earlier_level`` is the level before the first failure and ``trusted`` says
+    whether a search had ever succeeded from it.
+    """
+
+    level: jax.Array
+    earlier_level: jax.Array
+    trusted: jax.Array
+    failing: jax.Array
+
+
+def start(level: Any, dtype: Any) -> ResumeMemory:
+    level = jnp.asarray(level, dtype)
+    no = jnp.zeros((), bool)
+    return ResumeMemory(level, level, no, no)
+
+
+def resume(memory: ResumeMemory, outcome: Outcome, level: jax.Array) -> ResumeMemory:
+    """Goes on from ``level``, where the search stands, unless the batch was to blame.
+
+    A failed search is resumed where it stopped: that is what finds the scale when the
+    first guess was far off. But if the resumed search accepts its very first trial, the
+    step was not too long for this batch, so the failure was the other batch's: back to
+    the level before it. Only once, lest two levels alternate for ever.
+    """
+    searched = outcome.num_trials > 0
+    failed = searched & ~outcome.accepted
+    first_try = outcome.accepted & (outcome.num_trials == 1)
+    back = memory.failing & memory.trusted & first_try
+    succeeded = searched & outcome.accepted
+    return ResumeMemory(
+        level=jnp.where(back, memory.earlier_level, level),
+        earlier_level=jnp.where(memory.failing, memory.earlier_level, memory.level),
+        trusted=~back & (succeeded | memory.trusted),
+        failing=jnp.where(searched, failed, memory.failing),
+    )
