@@ -45,8 +45,8 @@ def make_step(
     """Builds a training step that passes an optimizer all it may ask for.
 
     Args:
-      loss_fn: ``(params, *args) -> loss``, or ``(loss, aux)`` with ``has_aux``; ``args``
-        are the batch, random keys and the like, the same ones for every trial.
+      loss_fn: ``(params, *args) -> loss``, or ``(loss, aux)`` with ``has_aux``. The
+        ``args`` are the batch, random keys and the like, the same for every trial.
       optimizer: any optax optimizer, ours or not.
       has_aux: whether ``loss_fn`` returns ``(loss, aux)``.
 

@@ -211,7 +211,7 @@ def scale_by_preconditioned_search(
 
     def update(
         updates: Params,
-        state: PreconditionedState,
+        state: Any,
         params: Any = None,
         *,
         value: Any = None,

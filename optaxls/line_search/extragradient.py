@@ -91,7 +91,7 @@ def scale_by_extragradient(
 
     def update(
         updates: Params,
-        state: LineSearchState,
+        state: Any,
         params: Any = None,
         *,
         value: Any = None,

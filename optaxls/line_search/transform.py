@@ -162,7 +162,7 @@ def scale_by_line_search(
 
     def update(
         updates: Params,
-        state: LineSearchState,
+        state: Any,
         params: Any = None,
         *,
         value: Any = None,
@@ -252,7 +252,7 @@ def scale_by_initial_step(
 
     def update(
         updates: Params,
-        state: LineSearchState,
+        state: Any,
         params: Any = None,
         *,
         value: Any = None,
