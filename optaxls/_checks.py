@@ -35,7 +35,7 @@ def require_integer(name: str, value: Any, minimum: int) -> None:
         raise ValueError(f"{name} must be an integer >= {minimum}, got {value!r}")
 
 
-def require_choice(name: str, value: Any, choices: Iterable[str]) -> None:
+def require_choice(name: str, value: Any, choices: Iterable[Any]) -> None:
     """Raises ValueError unless ``value`` is one of ``choices``."""
     allowed = tuple(choices)
     if value not in allowed:

@@ -13,7 +13,7 @@ class ResumeMemory(NamedTuple):
 
     ``level`` is what the next proposal starts from. While searches fail,
     ``earlier_level`` is the level before the first failure and ``trusted`` says
-    whether a search had ever succeeded from it.
+    whether it is worth going back to.
     """
 
     level: jax.Array
@@ -25,7 +25,7 @@ class ResumeMemory(NamedTuple):
 def start(level: Any, dtype: Any) -> ResumeMemory:
     level = jnp.asarray(level, dtype)
     no = jnp.zeros((), bool)
-    return ResumeMemory(level, level, no, no)
+    return ResumeMemory(level, level, ~no, no)
 
 
 def resume(memory: ResumeMemory, outcome: Outcome, level: jax.Array) -> ResumeMemory:

@@ -124,8 +124,13 @@ class _Preconditioner(NamedTuple):
         if not self.uses_momentum:
             return Directions(plain, plain)
         momentum = along(moments.first_moment, 1 - self.b1**steps)
-        searched_plain = isinstance(self.search_b1, (int, float)) and not self.search_b1
-        return Directions(plain if searched_plain else momentum, momentum)
+        if isinstance(self.search_b1, (int, float)):
+            return Directions(momentum if self.search_b1 else plain, momentum)
+        # Injected hyperparameters are arrays, whose value is not known here.
+        searched = jax.tree.map(
+            lambda p, m: jnp.where(self.search_b1 == 0, p, m), plain, momentum
+        )
+        return Directions(searched, momentum)
 
 
 def scale_by_preconditioned_search(
@@ -201,8 +206,8 @@ def scale_by_preconditioned_search(
     _checks.require("b2", b2, "[0, 1)")
     _checks.require("eps", eps, "(0, inf)")
     _checks.require_integer("first_count", first_count, 0)
-    if isinstance(search_b1, (int, float)) and search_b1 not in (0, b1):
-        raise ValueError(f"search_b1 must be 0 or b1 = {b1!r}, got {search_b1!r}")
+    if isinstance(search_b1, (int, float)):
+        _checks.require_choice("search_b1", search_b1, (0, b1))
     preconditioner = _Preconditioner(variant, b1, b2, search_b1, eps, first_count)
 
     def init(params: Params) -> PreconditionedState:

@@ -179,13 +179,13 @@ def adam_ponos(
 
     ``ponos`` along :math:`-P g` with :math:`P = 1/(\sqrt{\hat v} + \epsilon)`: first
     trial :math:`f/(c_p\sum_j P_j g_j^2)`, nonmonotone Armijo with
-    :math:`\sum_j P_j g_j^2` in place of :math:`\|g\|^2`; applied along
-    :math:`-P\hat m`.
+    :math:`\sum_j P_j g_j^2` in place of :math:`\|g\|^2`. The accepted trial is the
+    next iterate: with steps this long, momentum that was not tested diverges.
 
     Args:
-      b1: weight of the applied momentum, in [0, 1).
+      b1: weight of the momentum, in [0, 1); used only where ``search_b1`` is not 0.
       b2: weight of the past squares, in [0, 1).
-      search_b1: 0 searches along the plain preconditioned gradient, ``b1`` along the
+      search_b1: 0 goes along the plain preconditioned gradient, ``b1`` along the
         momentum direction (no step on a batch where that is uphill).
       c: in (0, 1).
       polyak_c: > 0.
@@ -209,7 +209,7 @@ def adam_ponos(
 
     Example:
       >>> import jax.numpy as jnp, optaxls
-      >>> optimizer = optaxls.adam_ponos(b1=0.0)
+      >>> optimizer = optaxls.adam_ponos()
       >>> w = jnp.array([2.0])
       >>> result = optaxls.make_step(lambda w: 0.5 * jnp.sum(w**2), optimizer)(
       ...     w, optimizer.init(w))
@@ -221,6 +221,9 @@ def adam_ponos(
       published class does not run as configured; this is the reading in which the test
       uses the slope of the searched direction.
     """
+    if isinstance(search_b1, (int, float)):
+        _checks.require_choice("search_b1", search_b1, (0, b1))
+    momentum = b1 * (search_b1 != 0)
     rule = polyak(
         polyak_c,
         lower_bound,
@@ -233,7 +236,12 @@ def adam_ponos(
         zhang_hager(c, decay), rule, search, name="adam_ponos"
     )
     return scale_by_preconditioned_search(
-        step_rule, variant=variant, b1=b1, b2=b2, search_b1=search_b1, name="adam_ponos"
+        step_rule,
+        variant=variant,
+        b1=momentum,
+        b2=b2,
+        search_b1=momentum,
+        name="adam_ponos",
     )
 
 

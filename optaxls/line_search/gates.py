@@ -220,7 +220,7 @@ def when_unsteady(
     def commit(
         memory: UnsteadyMemory, origin: Origin, outcome: Outcome
     ) -> UnsteadyMemory:
-        searched = should_search(memory, origin)
+        searched = outcome.num_trials > 0
         step_size = outcome.trial.step_size
 
         def mean(old: jax.Array, decay: Any) -> jax.Array:

@@ -117,8 +117,10 @@ def grow(
 
     def commit(memory: ResumeMemory, origin: Origin, outcome: Outcome) -> ResumeMemory:
         del origin
-        untested = outcome.accepted & (outcome.num_trials == 0)
-        level = jnp.where(untested, memory.level, outcome.trial.step_size)
+        # A chain of failures must not underflow to 0, from which nothing grows.
+        least = jnp.sqrt(jnp.finfo(memory.level.dtype).tiny)
+        reached = jnp.maximum(outcome.trial.step_size, least)
+        level = jnp.where(outcome.num_trials > 0, reached, memory.level)
         return _resume.resume(memory, outcome, level)
 
     return InitialStep(init, propose, commit, uses=())

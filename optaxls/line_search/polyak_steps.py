@@ -94,7 +94,10 @@ def polyak(
         if memory is None:
             return past
         # e backtracks are e + 1 trials; without a search nothing is learned.
-        power = jnp.maximum(past.level + outcome.num_trials - 2, 0)
+        # The cap keeps delta**l from underflowing to 0, from which nothing grows.
+        least = jnp.sqrt(jnp.finfo(past.level.dtype).tiny)
+        most = jnp.floor(jnp.log(least) / jnp.log(memory))
+        power = jnp.clip(past.level + outcome.num_trials - 2, 0, most)
         level = jnp.where(outcome.num_trials > 0, power, past.level)
         return _resume.resume(past, outcome, level)
 

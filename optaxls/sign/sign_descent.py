@@ -31,6 +31,16 @@ def _scheduled(schedule: optax.Schedule) -> InitialStep:
     return InitialStep(init, propose, commit, uses=())
 
 
+def _negative_sign(updates: Any, params: Any) -> Any:
+    """NaN where the gradient is not finite: the sign of an infinity looks harmless."""
+    del params
+
+    def leaf_sign(g):
+        return jnp.where(jnp.isfinite(g), -jnp.sign(g), jnp.nan).astype(g.dtype)
+
+    return jax.tree.map(leaf_sign, updates)
+
+
 def sign_descent(
     learning_rate: optax.ScalarOrSchedule, momentum: float = 0.9
 ) -> optax.GradientTransformationExtraArgs:
@@ -77,8 +87,7 @@ def sign_descent(
         _checks.require("learning_rate", learning_rate, "(0, inf)")
         rule = constant(learning_rate)  # pyright: ignore[reportArgumentType]
     return optax.chain(
-        optax.scale_by_sign(),
-        optax.scale(-1.0),
+        optax.stateless(_negative_sign),
         scale_by_initial_step(rule, name="sign_descent"),
         optax.trace(momentum),
     )
