@@ -73,10 +73,12 @@ def select(condition: jax.Array, on_true: Any, on_false: Any) -> Any:
     return jax.tree.map(lambda new, old: jnp.where(condition, new, old), cast, on_false)
 
 
-def strong(tree: Any) -> Any:
-    """The same arrays without weak types, which would compile a loop twice."""
+def fresh(tree: Any) -> Any:
+    """Copies for a new state: no weak types, no buffer twice.
 
-    def leaf_strong(leaf):
-        return jax.lax.convert_element_type(leaf, jnp.result_type(leaf))
-
-    return jax.tree.map(leaf_strong, tree)
+    A weakly typed state compiles a training loop twice; a buffer that stands in two
+    fields cannot be donated.
+    """
+    return jax.tree.map(
+        lambda leaf: jnp.array(leaf, jnp.result_type(leaf), copy=True), tree
+    )

@@ -12,20 +12,21 @@ class ResumeMemory(NamedTuple):
     """A number that searches leave behind, and the way back from a failed one.
 
     ``level`` is what the next proposal starts from. While searches fail,
-    ``earlier_level`` is the level before the first failure and ``trusted`` says
-    whether it is worth going back to.
+    ``earlier_level`` is the level before the first failure. ``credit`` says whether it
+    is worth going back to: 2 once a search from it succeeded, 1 before that and while
+    no more than one has failed, 0 after going back.
     """
 
     level: jax.Array
     earlier_level: jax.Array
-    trusted: jax.Array
+    credit: jax.Array
     failing: jax.Array
 
 
 def start(level: Any, dtype: Any) -> ResumeMemory:
     level = jnp.asarray(level, dtype)
     no = jnp.zeros((), bool)
-    return ResumeMemory(level, level, ~no, no)
+    return ResumeMemory(level, level, jnp.ones((), jnp.int32), no)
 
 
 def resume(memory: ResumeMemory, outcome: Outcome, level: jax.Array) -> ResumeMemory:
@@ -34,16 +35,19 @@ def resume(memory: ResumeMemory, outcome: Outcome, level: jax.Array) -> ResumeMe
     A failed search is resumed where it stopped: that is what finds the scale when the
     first guess was far off. But if the resumed search accepts its very first trial, the
     step was not too long for this batch, so the failure was the other batch's: back to
-    the level before it. Only once, lest two levels alternate for ever.
+    the level before it. Only once, lest two levels alternate for ever; and not where
+    several batches refused a level that never worked.
     """
     searched = outcome.num_trials > 0
     failed = searched & ~outcome.accepted
-    first_try = outcome.accepted & (outcome.num_trials == 1)
-    back = memory.failing & memory.trusted & first_try
     succeeded = searched & outcome.accepted
+    first_try = succeeded & (outcome.num_trials == 1)
+    back = memory.failing & first_try & (memory.credit > 0)
+    refused_again = failed & memory.failing & (memory.credit < 2)
+    credit = jnp.where(succeeded, 2, jnp.where(refused_again, 0, memory.credit))
     return ResumeMemory(
         level=jnp.where(back, memory.earlier_level, level),
         earlier_level=jnp.where(memory.failing, memory.earlier_level, memory.level),
-        trusted=~back & (succeeded | memory.trusted),
+        credit=jnp.where(back, 0, credit),
         failing=jnp.where(searched, failed, memory.failing),
     )

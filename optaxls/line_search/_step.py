@@ -52,13 +52,13 @@ class Step(NamedTuple):
 
 
 def init_memories(rules: Rules, params: Any) -> Memories:
-    """Fresh memories, without weak types."""
+    """Fresh memories."""
     memories = Memories(
         rules.condition.init(params),
         rules.initial_step.init(params),
         rules.gate.init(params),
     )
-    return _tree.strong(memories)
+    return _tree.fresh(memories)
 
 
 def _make_problem(

@@ -211,7 +211,7 @@ def scale_by_preconditioned_search(
     preconditioner = _Preconditioner(variant, b1, b2, search_b1, eps, first_count)
 
     def init(params: Params) -> PreconditionedState:
-        moments = preconditioner.init(params)
+        moments = _tree.fresh(preconditioner.init(params))
         return PreconditionedState(moments, step_rule.init(params))
 
     def update(
@@ -238,8 +238,8 @@ def scale_by_preconditioned_search(
             **extra,
         )
         if preconditioner.uses_momentum:
-            step_size = optax.tree.get(rule_state, "step_size")
-            chosen = applied(directions, optax.tree.get(rule_state, "num_trials"))
+            step_size = rule_state.step_size
+            chosen = applied(directions, rule_state.num_trials)
             searched = _tree.scale(step_size, chosen, where=step_size > 0)
         return searched, PreconditionedState(moments, rule_state)
 

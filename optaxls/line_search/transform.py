@@ -62,9 +62,9 @@ def init_state(rules: _step.Rules, params: Params) -> LineSearchState:
     """Zeros of the final dtypes, so that a training loop compiles once."""
     zero = jnp.zeros((), _tree.scalar_dtype(params))
     memories = _step.init_memories(rules, params)
-    return LineSearchState(
-        zero, jnp.zeros((), jnp.int32), jnp.zeros((), bool), zero, zero, zero, *memories
-    )
+    none, no = jnp.zeros((), jnp.int32), jnp.zeros((), bool)
+    scalars = _tree.fresh((zero, none, no, zero, zero, zero))
+    return LineSearchState(*scalars, *memories)
 
 
 def step_transformation(
