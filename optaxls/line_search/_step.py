@@ -52,13 +52,12 @@ class Step(NamedTuple):
 
 
 def init_memories(rules: Rules, params: Any) -> Memories:
-    """Fresh memories."""
-    memories = Memories(
+    """The parts' first memories."""
+    return Memories(
         rules.condition.init(params),
         rules.initial_step.init(params),
         rules.gate.init(params),
     )
-    return _tree.fresh(memories)
 
 
 def _make_problem(

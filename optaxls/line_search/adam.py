@@ -229,6 +229,7 @@ def scale_by_preconditioned_search(
         finite = jnp.isfinite(_value_fn.as_scalar(value, size.dtype) + size)
         moments = _tree.select(finite, moments, state.moments)
         directions = preconditioner.directions(updates, moments)
+        rule_state: Any
         searched, rule_state = step_rule.update(
             directions.searched,
             state.step_rule,

@@ -63,8 +63,8 @@ def init_state(rules: _step.Rules, params: Params) -> LineSearchState:
     zero = jnp.zeros((), _tree.scalar_dtype(params))
     memories = _step.init_memories(rules, params)
     none, no = jnp.zeros((), jnp.int32), jnp.zeros((), bool)
-    scalars = _tree.fresh((zero, none, no, zero, zero, zero))
-    return LineSearchState(*scalars, *memories)
+    state = LineSearchState(zero, none, no, zero, zero, zero, *memories)
+    return _tree.fresh(state)
 
 
 def step_transformation(
@@ -327,7 +327,7 @@ def line_search(
     _checks.require("fallback_step", fallback_step, "[0, inf)")
     rules = _step.Rules(condition, initial_step, search, path, gate, fallback_step)
     if memories is None:
-        memories = _step.init_memories(rules, params)
+        memories = _tree.fresh(_step.init_memories(rules, params))
     origin = _value_fn.make_origin(params, grad, direction, value, lower_bound)
     loss = _value_fn.scalar_value_fn(value_fn, origin.value.dtype)
     step = _step.take_step(loss, origin, memories, rules)
