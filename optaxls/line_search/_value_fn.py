@@ -29,6 +29,23 @@ def require_arguments(rule: str, **arguments: Any) -> None:
             )
 
 
+def require_same_leaves(rule: str, **trees: Any) -> None:
+    """Raises TypeError if the trees differ in their floating-point leaves."""
+    shapes = {
+        name: [jnp.shape(leaf) for leaf in _tree.inexact_leaves(tree)]
+        for name, tree in trees.items()
+    }
+    (first, expected), *others = shapes.items()
+    for name, found in others:
+        if found != expected:
+            raise TypeError(
+                f"{rule}: {first} and {name} must have the same leaves, got shapes "
+                f"{expected} and {found}. Wrappers that mask or flatten the updates "
+                "(optax.masked, optax.partition, optax.flatten) do neither to grad and "
+                "value_fn: use optaxls.on_subset, or put the search outside of them."
+            )
+
+
 def as_scalar(value: Any, dtype: Any) -> jax.Array:
     """A loss as a real scalar of ``dtype`` or wider; an aux is dropped."""
     if isinstance(value, tuple):

@@ -103,6 +103,7 @@ def scale_by_extragradient(
         _value_fn.require_arguments(
             name, params=params, value=value, grad=grad, grad_fn=grad_fn
         )
+        _value_fn.require_same_leaves(name, updates=updates, params=params, grad=grad)
         loss = _value_fn.make_origin(params, grad, updates, value)
         # The gradient's change is 0 at the origin and has no rounding error of a loss.
         usable = jnp.where(jnp.isfinite(loss.value), 0, jnp.nan).astype(

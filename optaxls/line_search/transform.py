@@ -173,6 +173,7 @@ def scale_by_line_search(
         _value_fn.require_arguments(
             name, params=params, value=value, grad=grad, value_fn=value_fn
         )
+        _value_fn.require_same_leaves(name, updates=updates, params=params, grad=grad)
         origin = _value_fn.make_origin(
             params, grad, updates, value, extra.get("lower_bound")
         )
@@ -264,6 +265,7 @@ def scale_by_initial_step(
         _value_fn.require_arguments(name, params=params, **used)
         if grad is None:
             grad = jax.tree.map(jnp.negative, updates)
+        _value_fn.require_same_leaves(name, updates=updates, params=params, grad=grad)
         origin = _value_fn.make_origin(
             params, grad, updates, value, extra.get("lower_bound")
         )
