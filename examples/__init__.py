@@ -1,0 +1,1 @@
+"""Programs that train real models with `optaxls`: `python -m examples.train`."""

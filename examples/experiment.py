@@ -1,0 +1,75 @@
+"""A whole run: several optimizers on one task, their checkpoints, table and plot."""
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from examples import loop, optimizers, plots, report, run_directory
+from examples.checkpoint import Checkpoints
+from examples.errors import UsageError
+from examples.history import Result
+from examples.settings import RunSettings, SettingsT, parse
+from examples.task import Task
+
+_DEFAULT_PARENT = Path("runs")
+
+
+def command(
+    settings_class: type[SettingsT],
+    make_task: Callable[[SettingsT], Task],
+    arguments: Sequence[str] | None = None,
+) -> int:
+    """A training command: parses, runs, and returns the exit code.
+
+    Args:
+        settings_class: the command's settings and their defaults.
+        make_task: builds the task; may raise `UsageError`.
+        arguments: the command line, by default the process's own.
+    """
+    try:
+        settings = parse(settings_class, arguments)
+        run(make_task(settings), settings)
+    except UsageError as error:
+        print("error:", " ".join(str(error).split()), file=sys.stderr)
+        return 2
+    return 0
+
+
+def run(task: Task, settings: RunSettings) -> list[Result]:
+    """Trains every optimizer of `settings` on `task` and reports.
+
+    All that can be refused is refused before anything is trained: the checkpoints of
+    every optimizer are read before the first goes on.
+    """
+    identity = settings.identity() | {"data_digest": task.fingerprint}
+    stem = task.name.replace(", ", "-")
+    out = settings.out or run_directory.fresh(_DEFAULT_PARENT, stem)
+    run_directory.claim(out, identity, settings.resume)
+    recipes = [
+        optimizers.make(name, settings.learning_rate, task.steps_per_epoch)
+        for name in settings.optimizer_names()
+    ]
+    folders = [Checkpoints(out / "checkpoints" / recipe.name) for recipe in recipes]
+    starts = [
+        loop.prepare(task, recipe, settings.seed, settings.epochs, folder)
+        for recipe, folder in zip(recipes, folders, strict=True)
+    ]
+    results = []
+    for recipe, start, folder in zip(recipes, starts, folders, strict=True):
+        results.append(loop.train(task, recipe, start, folder))
+        folder.close()
+    _report(task, identity, results, out)
+    return results
+
+
+def _report(task: Task, identity: dict, results: Sequence[Result], out: Path) -> None:
+    """Prints the table, writes the numbers and the picture, says where they are."""
+    numbers = report.as_json(identity, results, task.scores)
+    run_directory.write(out / "results.json", lambda path: path.write_text(numbers))
+    run_directory.write(
+        out / "training.png",
+        lambda path: plots.save_figure(path, task.name, results, task.scores[0]),
+    )
+    print()
+    print(report.table(results, task.scores))
+    print(f"\nPicture: {out / 'training.png'}\nNumbers: {out / 'results.json'}")

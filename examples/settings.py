@@ -1,0 +1,115 @@
+"""What every training command can be told, how it is parsed and what is refused."""
+
+import contextlib
+import dataclasses
+import io
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import tyro
+
+from examples import optimizers
+from examples.errors import UsageError
+
+_MAX_SEED = 2**31 - 1
+_OPTIMIZER_HELP = f"Optimizer to train with: {', '.join(optimizers.names())}."
+_LEARNING_RATE_HELP = (
+    "Step size of the optimizers that must be told one:"
+    f" {', '.join(optimizers.with_learning_rate())}. By default 0.1 for sgd and 1e-3"
+    " for the others."
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class RunSettings:
+    """Settings shared by all training commands; a command adds its own fields."""
+
+    optimizer: Annotated[str, tyro.conf.arg(help=_OPTIMIZER_HELP)] = "ponos"
+    compare: str = "adam,sls"
+    """Optimizers to train beside it, separated by commas; "" for none."""
+    learning_rate: Annotated[float | None, tyro.conf.arg(help=_LEARNING_RATE_HELP)] = (
+        None
+    )
+    epochs: int = 40
+    """Passes over the training set."""
+    batch_size: int = 64
+    """Examples in a batch; an incomplete last batch of an epoch is left out."""
+    seed: int = 0
+    """Seed of the initial parameters, of the order of the batches and of dropout."""
+    out: Path | None = None
+    """Directory of the results; by default a new one below runs/."""
+    resume: bool = False
+    """Go on with the run in --out, which must have had the same settings."""
+
+    def optimizer_names(self) -> list[str]:
+        """The optimizers to train, the main one first, none twice."""
+        compared = [name.strip() for name in self.compare.split(",")]
+        return list(dict.fromkeys([self.optimizer, *filter(None, compared)]))
+
+    def identity(self) -> dict[str, Any]:
+        """The settings that decide the numbers of a run, ready for JSON.
+
+        Where the run reads and writes does not belong to them: a directory may be
+        moved between two starts.
+        """
+        fields = dataclasses.asdict(self)
+        for elsewhere in ("out", "resume", "data_dir"):
+            fields.pop(elsewhere, None)
+        return fields
+
+
+SettingsT = TypeVar("SettingsT", bound=RunSettings)
+
+
+def parse(settings_class: type[SettingsT], arguments: Sequence[str] | None) -> Any:
+    """Reads the command line; a mistake becomes one line, `--help` still exits."""
+    complaint = io.StringIO()
+    try:
+        # tyro draws a box of several lines on stderr; its first paragraph is kept.
+        with contextlib.redirect_stderr(complaint):
+            settings = tyro.cli(
+                settings_class,
+                args=arguments,
+                config=(tyro.conf.FlagCreatePairsOff,),
+            )
+    except SystemExit as stop:
+        if stop.code:
+            raise UsageError(_first_paragraph(complaint.getvalue())) from None
+        raise
+    _check(settings)
+    return settings
+
+
+def _first_paragraph(box: str) -> str:
+    """The text of tyro's error box up to its first rule, on one line."""
+    lines = [line.strip("│ ") for line in box.splitlines()[1:]]
+    message = []
+    for line in lines:
+        if line.startswith(("─", "╰")):
+            break
+        message.append(line)
+    # Of an optional number tyro tells every type it tried; the first sentence will do.
+    text = " ".join(" ".join(message).split())
+    return text.split(". Got errors:")[0]
+
+
+def _check(settings: RunSettings) -> None:
+    """Refuses numbers and names that no run can use, before anything is written."""
+    for option, number in (
+        ("--epochs", settings.epochs),
+        ("--batch-size", settings.batch_size),
+    ):
+        if number < 1:
+            raise UsageError(f"{option} must be at least 1, not {number}")
+    if not 0 <= settings.seed <= _MAX_SEED:
+        raise UsageError(
+            f"--seed must lie between 0 and {_MAX_SEED}, not {settings.seed}"
+        )
+    rate = settings.learning_rate
+    if rate is not None and not (math.isfinite(rate) and rate > 0):
+        raise UsageError(f"--learning-rate must be positive and finite, not {rate}")
+    if settings.resume and settings.out is None:
+        raise UsageError("--resume needs --out DIR, the directory of the run to go on")
+    optimizers.check_names(settings.optimizer_names(), rate)

@@ -1,0 +1,136 @@
+"""Killed with SIGKILL and started again, a run ends as if nothing had happened."""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import orbax.checkpoint as ocp
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SETTINGS = ("--model", "mlp", "--epochs", "3", "--batch-size", "20")
+
+# Saves after every step, and dies inside the given save: when Orbax has written a part
+# of the checkpoint and has not moved it in place.
+DIES_WHILE_SAVING = """
+import os, signal, sys
+import grain.checkpoint
+from examples import checkpoint, train
+
+checkpoint.SAVE_EVERY_SECONDS = 0
+saves = 0
+save = grain.checkpoint.CheckpointHandler.save
+
+def save_and_die(self, *arguments, **options):
+    global saves
+    saves += 1
+    save(self, *arguments, **options)
+    if saves == int(sys.argv[1]):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+grain.checkpoint.CheckpointHandler.save = save_and_die
+train.main(sys.argv[2:])
+"""
+
+SAVES_ALWAYS = """
+import sys
+from examples import checkpoint, train
+
+checkpoint.SAVE_EVERY_SECONDS = 0
+sys.exit(train.main(sys.argv[1:]))
+"""
+
+
+def final_arrays(out: Path, optimizer: str) -> dict[str, np.ndarray]:
+    """All that the last checkpoint of a run holds, without its clock."""
+    with ocp.CheckpointManager(out.absolute() / "checkpoints" / optimizer) as manager:
+        arguments = ocp.args.Composite(tree=ocp.args.StandardRestore())
+        tree = manager.restore(manager.latest_step(), args=arguments)["tree"]
+    arrays = {}
+    for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]:
+        if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            leaf = jax.random.key_data(leaf)
+        arrays[jax.tree_util.keystr(path)] = np.asarray(leaf)
+    del arrays["[1]['seconds']"]
+    return arrays
+
+
+def assert_same_end(one: Path, other: Path, optimizers: list[str]) -> None:
+    """Parameters, optimizer states, keys and histories, to the last bit."""
+    for optimizer in optimizers:
+        first, second = final_arrays(one, optimizer), final_arrays(other, optimizer)
+        assert first.keys() == second.keys()
+        assert any("params" in name for name in first)
+        for name, array in first.items():
+            np.testing.assert_array_equal(array, second[name], err_msg=name)
+    # The losses, step sizes and scores of every epoch, also those before the kill.
+    ends = [json.loads((out / "results.json").read_text()) for out in (one, other)]
+    for a, b in zip(ends[0]["optimizers"], ends[1]["optimizers"], strict=True):
+        assert a.pop("seconds") > 0 and b.pop("seconds") > 0
+        assert a == b
+        assert None not in a["epochs"]["median_loss"]
+
+
+def test_kill_in_the_middle_of_a_save(command, python, small_npz, tmp_path):
+    arguments = ("--data", small_npz, *SETTINGS, "--compare", "")
+    killed = python(DIES_WHILE_SAVING, 13, *arguments, "--out", tmp_path / "cut")
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert not (tmp_path / "cut" / "results.json").exists()
+    resumed = command(*arguments, "--out", "cut", "--resume")
+    assert resumed.code == 0
+    # The unfinished 13th checkpoint is gone, the 12th is where the run goes on.
+    assert re.search(r"12/24", resumed.err.split("\r")[1])
+    assert command(*arguments, "--out", "whole").code == 0
+    assert_same_end(tmp_path / "cut", tmp_path / "whole", ["ponos"])
+
+
+def test_kill_before_anything_was_saved(command, small_npz, tmp_path):
+    """A directory in which only an unfinished record lies is started afresh."""
+    (tmp_path / "cut").mkdir()
+    (tmp_path / "cut" / ".partial-run.json").write_text("{")
+    arguments = ("--data", small_npz, *SETTINGS, "--compare", "")
+    assert command(*arguments, "--out", "cut", "--resume").code == 0
+    assert not (tmp_path / "cut" / ".partial-run.json").exists()
+
+
+def test_finished_run_reports_again(command, small_npz):
+    arguments = ("--data", small_npz, *SETTINGS, "--compare", "", "--out", "run")
+    first = command(*arguments)
+    Path("run", "training.png").unlink()
+    second = command(*arguments, "--resume")
+    assert second.out == first.out
+    assert Path("run", "training.png").stat().st_size > 10_000
+
+
+@pytest.mark.slow
+def test_kills_from_outside_at_any_moment(python, small_npz, tmp_path):
+    """Three optimizers, killed again and again after ever longer times."""
+    arguments = [*map(str, ("--data", small_npz, *SETTINGS, "--model", "cnn"))]
+    cut, whole = tmp_path / "cut", tmp_path / "whole"
+    process = [sys.executable, "-c", SAVES_ALWAYS, *arguments, "--out", str(cut)]
+    kills = 0
+    for seconds in (2.0, 4.5, 6.3, 8.8, 300.0):
+        running = subprocess.Popen(
+            [*process, "--resume"],
+            cwd=ROOT,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            running.wait(seconds)
+            break
+        except subprocess.TimeoutExpired:
+            running.kill()
+            running.wait()
+            kills += 1
+    assert running.returncode == 0
+    assert kills >= 2
+    ended = python(SAVES_ALWAYS, *arguments, "--out", whole)
+    assert ended.returncode == 0, ended.stderr
+    assert_same_end(cut, whole, ["ponos", "adam", "sls"])
