@@ -12,6 +12,12 @@ def _is_report(node: Any) -> bool:
     return all(name in getattr(node, "_fields", ()) for name in _REPORT)
 
 
+def _only_leaf(node: Any) -> Any:
+    """An array, also where a library has wrapped it into a node of its own."""
+    leaves = jax.tree.leaves(node)
+    return leaves[0] if len(leaves) == 1 else None
+
+
 def _scalars(node: Any, ndim: int) -> dict[str, jax.Array]:
     """Named arrays below ``node``; more axes than the step size has is no scalar."""
     found = {}
@@ -20,8 +26,10 @@ def _scalars(node: Any, ndim: int) -> dict[str, jax.Array]:
         if hasattr(child, "_fields"):
             for key, leaf in _scalars(child, ndim).items():
                 found.setdefault(key, leaf)
-        elif isinstance(child, jax.Array) and jnp.ndim(child) == ndim:
-            found[name] = child
+            continue
+        leaf = _only_leaf(child)
+        if isinstance(leaf, jax.Array) and leaf.ndim == ndim:
+            found[name] = leaf
     return found
 
 
@@ -56,8 +64,7 @@ def metrics(state: Any) -> dict[str, jax.Array]:
     reports = []
     for node in nodes:
         if _is_report(node):
-            scalars = _scalars(node, jnp.ndim(node.step_size))
-            reports.append(scalars)
+            reports.append(_scalars(node, jnp.ndim(_only_leaf(node.step_size))))
     if len(reports) == 1:
         return reports[0]
     return {

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import optax
 from flax import nnx
 from flax.training import train_state
@@ -89,6 +90,8 @@ def value_fn(
       Ours; flax issue 4144.
     """
     graphdef, _, rest = nnx.split(model, wrt, ...)
+    # New variables around the same arrays: the model's own will move with the gradient.
+    rest = jax.tree.map(lambda leaf: leaf, rest)
 
     def evaluate(params: Any) -> Any:
         return loss_fn(nnx.merge(graphdef, params, rest, copy=True), *args)

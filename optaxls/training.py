@@ -1,5 +1,6 @@
 """For training loops: a step function, gradient accumulation, training a subset."""
 
+import inspect
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -23,16 +24,21 @@ class StepResult(NamedTuple):
 
 
 def _update(optimizer, grads, state, params, grad_fn, **extra):
-    """Passes ``grad_fn`` only where it is not refused.
+    """Passes what the optimizer takes, and ``grad_fn`` only where it is not refused.
 
     optax's own line searches raise on keyword arguments they do not know, and which
     optimizer stands in a chain cannot be asked. Decided while tracing, once.
     """
+    extra["grad_fn"] = grad_fn
+    parameters = inspect.signature(optimizer.update).parameters
+    if all(p.kind is not p.VAR_KEYWORD for p in parameters.values()):
+        extra = {key: extra[key] for key in extra if key in parameters}
     try:
-        return optimizer.update(grads, state, params, grad_fn=grad_fn, **extra)
+        return optimizer.update(grads, state, params, **extra)
     except TypeError as error:
         if "grad_fn" not in str(error):
             raise
+        del extra["grad_fn"]
         return optimizer.update(grads, state, params, **extra)
 
 

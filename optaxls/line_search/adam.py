@@ -66,6 +66,15 @@ class _Preconditioner(NamedTuple):
     eps: Any
     first_count: int
 
+    def check(self) -> None:
+        _checks.require_choice("variant", self.variant, VARIANTS)
+        _checks.require("b1", self.b1, "[0, 1)")
+        _checks.require("b2", self.b2, "[0, 1)")
+        _checks.require("eps", self.eps, "(0, inf)")
+        _checks.require_integer("first_count", self.first_count, 0)
+        if isinstance(self.search_b1, (int, float)):
+            _checks.require_choice("search_b1", self.search_b1, (0, self.b1))
+
     @property
     def uses_momentum(self) -> bool:
         return not (isinstance(self.b1, (int, float)) and self.b1 == 0)
@@ -201,14 +210,8 @@ def scale_by_preconditioned_search(
       Vaswani et al., Adaptive Gradient Methods Converge Faster with
       Over-Parameterization, 2020, arXiv:2006.06835, Algorithm 1 and section 5.
     """
-    _checks.require_choice("variant", variant, VARIANTS)
-    _checks.require("b1", b1, "[0, 1)")
-    _checks.require("b2", b2, "[0, 1)")
-    _checks.require("eps", eps, "(0, inf)")
-    _checks.require_integer("first_count", first_count, 0)
-    if isinstance(search_b1, (int, float)):
-        _checks.require_choice("search_b1", search_b1, (0, b1))
     preconditioner = _Preconditioner(variant, b1, b2, search_b1, eps, first_count)
+    preconditioner.check()
 
     def init(params: Params) -> PreconditionedState:
         moments = _tree.fresh(preconditioner.init(params))

@@ -221,9 +221,11 @@ def adam_ponos(
       published class does not run as configured; this is the reading in which the test
       uses the slope of the searched direction.
     """
+    _checks.require("b1", b1, "[0, 1)")
     if isinstance(search_b1, (int, float)):
         _checks.require_choice("search_b1", search_b1, (0, b1))
     momentum = b1 * (search_b1 != 0)
+    search = backtracking(decrease_factor, max_trials=max_trials)
     rule = polyak(
         polyak_c,
         lower_bound,
@@ -231,7 +233,6 @@ def adam_ponos(
         max_step_size,
         memory=decrease_factor if memory else None,
     )
-    search = backtracking(decrease_factor, max_trials=max_trials)
     step_rule = scale_by_line_search(
         zhang_hager(c, decay), rule, search, name="adam_ponos"
     )

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import optax
 
 from optaxls import _checks, _tree
-from optaxls._types import InitialStep, Origin, Params, Search, Trial
+from optaxls._types import Condition, InitialStep, Origin, Params, Search, Trial
 from optaxls.line_search import _step, _value_fn
 from optaxls.line_search._engine import backtracking
 from optaxls.line_search._paths import along_direction
@@ -18,6 +18,21 @@ from optaxls.line_search.transform import (
     init_state,
     step_transformation,
 )
+
+
+def _lipschitz(c: Any) -> Condition:
+    """Too long where the gradient changes by more than ``c`` times its norm."""
+
+    def excess(origin: Origin, trial: Trial) -> jax.Array:
+        return trial.value - c * jnp.sqrt(origin.grad_sqnorm)
+
+    return stateless_condition(excess)
+
+
+def _without_loss(origin: Origin) -> Origin:
+    """The searched quantity is the gradient's change: 0 here, without rounding."""
+    zero = jnp.where(jnp.isfinite(origin.value), 0, jnp.nan).astype(origin.value.dtype)
+    return origin._replace(value=zero, rounding=jnp.zeros_like(zero))
 
 
 def scale_by_extragradient(
@@ -74,16 +89,8 @@ def scale_by_extragradient(
     _checks.require("c", c, "(0, 1)")
     _checks.require("fallback_step", fallback_step, "[0, inf)")
 
-    def changes_too_much(origin: Origin, trial: Trial) -> jax.Array:
-        return trial.value - c * jnp.sqrt(origin.grad_sqnorm)
-
     rules = _step.Rules(
-        stateless_condition(changes_too_much),
-        initial_step,
-        search,
-        along_direction,
-        always(),
-        fallback_step,
+        _lipschitz(c), initial_step, search, along_direction, always(), fallback_step
     )
 
     def init(params: Params) -> LineSearchState:
@@ -104,24 +111,21 @@ def scale_by_extragradient(
             name, params=params, value=value, grad=grad, grad_fn=grad_fn
         )
         _value_fn.require_same_leaves(name, updates=updates, params=params, grad=grad)
-        loss = _value_fn.make_origin(params, grad, updates, value)
-        # The gradient's change is 0 at the origin and has no rounding error of a loss.
-        usable = jnp.where(jnp.isfinite(loss.value), 0, jnp.nan).astype(
-            loss.value.dtype
-        )
-        origin = loss._replace(value=usable, rounding=jnp.zeros_like(usable))
+        origin = _value_fn.make_origin(params, grad, updates, value)
+        loss, origin = origin.value, _without_loss(origin)
 
         def gradient_change(at: Params) -> jax.Array:
             change = jax.tree.map(jnp.subtract, grad_fn(at), grad)
-            return jnp.sqrt(_tree.sqnorm(change, usable.dtype))
+            return jnp.sqrt(_tree.sqnorm(change, loss.dtype))
 
         extrapolation, new_state = step_transformation(
             gradient_change, origin, state, rules
         )
-        new_state = new_state._replace(value=loss.value.astype(state.value.dtype))
+        new_state = new_state._replace(value=loss.astype(state.value.dtype))
         ahead = grad_fn(optax.apply_updates(params, extrapolation))
-        usable_step = jnp.isfinite(_tree.sqnorm(ahead, usable.dtype))
-        moves = (new_state.step_size > 0) & usable_step
+        moves = (new_state.step_size > 0) & jnp.isfinite(
+            _tree.sqnorm(ahead, loss.dtype)
+        )
         return _tree.scale(-new_state.step_size, ahead, where=moves), new_state
 
     return optax.GradientTransformationExtraArgs(init, update)

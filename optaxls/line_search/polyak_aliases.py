@@ -4,6 +4,7 @@ import math
 
 import optax
 
+from optaxls import _checks
 from optaxls._types import InitialStep
 from optaxls.line_search._engine import backtracking
 from optaxls.line_search.conditions import zhang_hager
@@ -21,6 +22,7 @@ def polyak_rule(
     eps: float,
 ) -> InitialStep:
     """The Polyak step, capped, or smoothed where a growth is given."""
+    _checks.require("c", polyak_c, "(0, inf)")
     if growth is None:
         return polyak(polyak_c, lower_bound, max_step_size=max_step_size, eps=eps)
     if steps_per_epoch is None:
@@ -145,6 +147,7 @@ def ponos(
       Galli, Rauhut, Schmidt, Don't be so Monotone, 2023, arXiv:2306.12747,
       Algorithm 1.
     """
+    search = backtracking(decrease_factor, max_trials=max_trials)
     rule = polyak(
         polyak_c,
         lower_bound,
@@ -152,7 +155,6 @@ def ponos(
         max_step_size,
         memory=decrease_factor if memory else None,
     )
-    search = backtracking(decrease_factor, max_trials=max_trials)
     condition = zhang_hager(c, decay)
     return optax.chain(
         optax.scale(-1.0), scale_by_line_search(condition, rule, search, name="ponos")

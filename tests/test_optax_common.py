@@ -1,0 +1,95 @@
+"""optax's own tests of contributed optimizers, run from its wheel on ours.
+
+The file is executed as it is but for its table of optimizers. Its tests hand the
+objective only to an optimizer called "sophia", so that is what ours are called there;
+the adapter makes of it the arguments that ``make_step`` would pass.
+"""
+
+import ast
+import functools
+import importlib.util
+import pathlib
+import types
+
+import jax
+import optax
+import pytest
+
+import optaxls
+
+OPTIMIZERS = {
+    "sls": {"steps_per_epoch": 10.0},
+    "sls_goldstein": {"steps_per_epoch": 10.0},
+    "sls_momentum": {},
+    "sls_extragradient": {"steps_per_epoch": 10.0},
+    "sps": {"c": 0.5},
+    "ponos": {"decay": 0.5},
+    # With momentum: without it the first moment is left out of the state, which an
+    # injected (traced) b1 cannot decide, so that the states would differ by it.
+    "adam_sls": {"steps_per_epoch": 10.0, "b1": 0.9},
+    "adam_sps": {"c": 1.0, "max_step_size": 0.01, "b1": 0.9},
+    "adam_ponos": {"decay": 0.5, "search_b1": 0.9},
+    "salsa": {},
+    "sign_descent": {"learning_rate": 1e-4},
+}
+
+
+def adapted(name: str, **hyperparameters) -> optax.GradientTransformationExtraArgs:
+    """One of ours, fed from the objective alone."""
+    optimizer = getattr(optaxls, name)(**hyperparameters)
+
+    def update(updates, state, params=None, *, obj_fn, **extra):
+        return optimizer.update(
+            updates,
+            state,
+            params,
+            value=obj_fn(params),
+            grad=updates,
+            value_fn=obj_fn,
+            grad_fn=jax.grad(obj_fn),
+            **extra,
+        )
+
+    return optax.GradientTransformationExtraArgs(optimizer.init, update)
+
+
+def factory_of(name: str):
+    """A factory whose signature ``inject_hyperparams`` can read."""
+    return functools.wraps(getattr(optaxls, name))(functools.partial(adapted, name))
+
+
+@functools.cache
+def common_tests(name: str) -> type:
+    """``ContribTest`` of optax, expanded over one of our optimizers."""
+    origin = importlib.util.find_spec("optax.contrib._common_test").origin
+    tree = ast.parse(pathlib.Path(origin).read_text())
+    row = {"opt_name": "sophia", "opt_kwargs": OPTIMIZERS[name]}
+    rows = (row | {"wrapper_name": None, "wrapper_kwargs": None},)
+    # The tables are filled in several statements; the last of them win.
+    last = {"_ALL_OPTIMIZERS_UNDER_TEST": None, "_MAIN_OPTIMIZERS_UNDER_TEST": None}
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and node.targets[0].id in last:
+            last[node.targets[0].id] = node
+    for node in last.values():
+        node.value = ast.Name("_OURS", ast.Load())
+    module = types.ModuleType("optax_common_tests")
+    module.__dict__["_OURS"] = rows
+    code = compile(ast.fix_missing_locations(tree), origin, "exec")
+    exec(code, module.__dict__)
+    module.__dict__["_get_opt_factory"] = lambda _: factory_of(name)
+    return module.__dict__["ContribTest"]
+
+
+def cases():
+    """Every (optimizer, test method) of the expanded class."""
+    names = [n for n in dir(common_tests("sls")) if n.startswith("test")]
+    return [(name, test) for name in OPTIMIZERS for test in names]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "test"), cases())
+def test_common(name, test):
+    case = common_tests(name)(test)
+    result = case.run()
+    problems = result.failures + result.errors
+    assert not problems, "\n".join(text for _, text in problems)
