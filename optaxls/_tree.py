@@ -49,6 +49,13 @@ def sqnorm(tree: Any, dtype: Any) -> jax.Array:
     return functools.reduce(operator.add, sums, jnp.zeros((), dtype))
 
 
+def conj(tree: Any) -> Any:
+    """Complex leaves conjugated: from JAX's gradient to the direction of ascent."""
+    return jax.tree.map(
+        lambda leaf: jnp.conj(leaf) if jnp.iscomplexobj(leaf) else leaf, tree
+    )
+
+
 def scale(factor: jax.Array, tree: Any, *, where: jax.Array) -> Any:
     """``factor * tree`` where ``where``, else zeros even for NaN; same dtypes."""
 

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from optaxls import _checks
+from optaxls import _checks, _tree
 from optaxls._metrics import metrics
 from optaxls._types import Params
 
@@ -40,6 +40,17 @@ def _update(optimizer, grads, state, params, grad_fn, **extra):
             raise
         del extra["grad_fn"]
         return optimizer.update(grads, state, params, **extra)
+
+
+def _value_and_grad(value_fn: Callable, params: Params, has_aux: bool) -> Any:
+    """Value and gradient; integer leaves of the params are frozen, their gradient 0."""
+    evaluate = jax.value_and_grad(value_fn, has_aux=has_aux, allow_int=True)
+    value, grads = evaluate(params)
+
+    def known(grad: Any, leaf: Any) -> Any:
+        return jnp.zeros_like(leaf) if grad.dtype == jax.dtypes.float0 else grad
+
+    return value, jax.tree.map(known, grads, params)
 
 
 def make_step(
@@ -96,13 +107,13 @@ def make_step(
             return loss_fn(at, *args)
 
         def grad_fn(at: Params, *_: Any) -> Params:
-            gradient = jax.grad(value_fn, has_aux=has_aux)(at)
-            return gradient[0] if has_aux else gradient
+            return _value_and_grad(value_fn, at, has_aux)[1]
 
-        value, grads = jax.value_and_grad(value_fn, has_aux=has_aux)(params)
+        value, grads = _value_and_grad(value_fn, params, has_aux)
         value, aux = value if has_aux else (value, ())
+        # JAX's gradient in complex params is the conjugate of the ascent direction.
         updates, opt_state = _update(
-            optimizer, grads, opt_state, params, grad_fn,
+            optimizer, _tree.conj(grads), opt_state, params, grad_fn,
             value=value, grad=grads, value_fn=value_fn,
         )  # fmt: skip
         params = optax.apply_updates(params, updates)

@@ -123,9 +123,9 @@ def scale_by_extragradient(
         )
         new_state = new_state._replace(value=loss.astype(state.value.dtype))
         ahead = grad_fn(optax.apply_updates(params, extrapolation))
-        moves = (new_state.step_size > 0) & jnp.isfinite(
-            _tree.sqnorm(ahead, loss.dtype)
-        )
-        return _tree.scale(-new_state.step_size, ahead, where=moves), new_state
+        finite = jnp.isfinite(_tree.sqnorm(ahead, loss.dtype))
+        moves = (new_state.step_size > 0) & finite
+        descent = _tree.scale(-new_state.step_size, _tree.conj(ahead), where=moves)
+        return descent, new_state
 
     return optax.GradientTransformationExtraArgs(init, update)

@@ -90,7 +90,7 @@ def sps(
     rule = polyak_rule(
         c, lower_bound, max_step_size, growth, steps_per_epoch, initial_step_size, eps
     )
-    return optax.chain(optax.scale(-1.0), scale_by_initial_step(rule, name="sps"))
+    return optax.chain(optax.scale(-1), scale_by_initial_step(rule, name="sps"))
 
 
 def ponos(
@@ -157,5 +157,5 @@ def ponos(
     )
     condition = zhang_hager(c, decay)
     return optax.chain(
-        optax.scale(-1.0), scale_by_line_search(condition, rule, search, name="ponos")
+        optax.scale(-1), scale_by_line_search(condition, rule, search, name="ponos")
     )

@@ -87,7 +87,7 @@ def sls(
     rule = reset_rule(reset, initial_step_size, growth, steps_per_epoch, max_step_size)
     search = backtracking(decrease_factor, max_trials=max_trials)
     return optax.chain(
-        optax.scale(-1.0), scale_by_line_search(armijo(c), rule, search, name="sls")
+        optax.scale(-1), scale_by_line_search(armijo(c), rule, search, name="sls")
     )
 
 
@@ -143,7 +143,7 @@ def sls_goldstein(
     rule = reset_rule(reset, initial_step_size, growth, steps_per_epoch, max_step_size)
     search = backtracking(decrease_factor, increase_factor, max_step_size=max_step_size)
     return optax.chain(
-        optax.scale(-1.0),
+        optax.scale(-1),
         scale_by_line_search(goldstein(c), rule, search, name="sls_goldstein"),
     )
 
@@ -203,7 +203,7 @@ def sls_momentum(
     rule = reset_rule(reset, initial_step_size)
     search = backtracking(decrease_factor)
     return optax.chain(
-        optax.scale(-1.0),
+        optax.scale(-1),
         scale_by_line_search(armijo(c), rule, search, name="sls_momentum"),
         optax.trace(momentum, nesterov=variant == "nesterov"),
     )
@@ -261,6 +261,6 @@ def sls_extragradient(
     rule = reset_rule(reset, initial_step_size, growth, steps_per_epoch, max_step_size)
     search = backtracking(decrease_factor, max_trials=max_trials)
     return optax.chain(
-        optax.scale(-1.0),
+        optax.scale(-1),
         scale_by_extragradient(rule, search, c=c, name="sls_extragradient"),
     )

@@ -264,7 +264,7 @@ def scale_by_initial_step(
         used = {key: given[key] for key in initial_step.uses}
         _value_fn.require_arguments(name, params=params, **used)
         if grad is None:
-            grad = jax.tree.map(jnp.negative, updates)
+            grad = _tree.conj(jax.tree.map(jnp.negative, updates))
         _value_fn.require_same_leaves(name, updates=updates, params=params, grad=grad)
         origin = _value_fn.make_origin(
             params, grad, updates, value, extra.get("lower_bound")
