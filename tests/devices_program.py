@@ -1,0 +1,163 @@
+"""Run as a program on eight host devices by ``test_devices.py``; prints JSON.
+
+For each optimizer and layout (data parallel, params sharded too): how far six steps on
+the mesh are from six steps on one device, and which collectives stand in the compiled
+search loop and in a forward pass.
+"""
+
+import json
+import re
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec as P
+
+import optaxls
+
+STEPS = 6
+LAYOUTS = ("data parallel", "sharded params")
+SEARCHES = ("sls", "ponos", "adam_sls", "salsa")
+OPTIMIZERS = {
+    "sls": lambda: optaxls.sls(steps_per_epoch=10),
+    "sls_goldstein": lambda: optaxls.sls_goldstein(steps_per_epoch=10),
+    "sls_momentum": lambda: optaxls.sls_momentum(),
+    "sls_extragradient": lambda: optaxls.sls_extragradient(steps_per_epoch=10),
+    "sps": lambda: optaxls.sps(max_step_size=1.0),
+    "ponos": lambda: optaxls.ponos(),
+    "adam_sls": lambda: optaxls.adam_sls(steps_per_epoch=10, b1=0.9),
+    "adam_sps": lambda: optaxls.adam_sps(max_step_size=0.1),
+    "adam_ponos": lambda: optaxls.adam_ponos(),
+    "salsa": lambda: optaxls.salsa(),
+    "sign_descent": lambda: optaxls.sign_descent(1e-2),
+}
+COLLECTIVE = re.compile(
+    r"= (\S+) (all-reduce|all-gather|reduce-scatter|all-to-all|collective-permute)"
+    r"(?:-start)?\("
+)
+
+
+def loss_fn(params, x, y):
+    return jnp.mean((jnp.tanh(x @ params["a"]) @ params["b"] - y) ** 2)
+
+
+def problem(dtype):
+    """An MLP on 128 samples; every size divides by eight."""
+    rng = np.random.default_rng(0)
+    draw = lambda *shape: jnp.asarray(rng.normal(size=shape), dtype)  # noqa: E731
+    params = {"a": draw(32, 64) / 6, "b": draw(64, 16) / 8}
+    return params, draw(128, 32), draw(128, 16)
+
+
+def collectives(program: str) -> list[str]:
+    """Kind and result shape, without layouts, of every collective in a piece of HLO."""
+    found = COLLECTIVE.findall(program)
+    return sorted(f"{kind} {re.sub(r'{.*?}', '', shape)}" for shape, kind in found)
+
+
+def in_loops(program: str) -> list[str]:
+    """The collectives inside the bodies of the program's while loops."""
+    inside = []
+    for body in set(re.findall(r"body=%([\w.\-]+)", program)):
+        start = re.search(rf"^%{re.escape(body)} ", program, re.MULTILINE).start()
+        inside += collectives(program[start : program.index("\n}", start)])
+    return inside
+
+
+def trajectory(step, params, state, x, y):
+    values, steps, params_path = [], [], None
+    for _ in range(STEPS):
+        params, state, value, _, report = step(params, state, x, y)
+        values.append(float(value))
+        steps.append(float(report["step_size"]))
+        params_path = params
+    return np.array(values), np.array(steps), jax.device_get(params_path), state
+
+
+def shardings(tree):
+    return [str(leaf.sharding) for leaf in jax.tree.leaves(tree)]
+
+
+def measure(name: str, layout: str, mesh, dtype) -> dict:
+    optimizer = OPTIMIZERS[name]()
+    params, x, y = problem(dtype)
+    step = jax.jit(optaxls.make_step(loss_fn, optimizer))
+    one = trajectory(step, params, optimizer.init(params), x, y)
+
+    split = NamedSharding(mesh, P("data"))
+    whole = NamedSharding(mesh, P())
+    params = jax.device_put(params, split if layout == LAYOUTS[1] else whole)
+    x, y = jax.device_put((x, y), split)
+    state = jax.jit(optimizer.init)(params)
+    program = step.lower(params, state, x, y).compile().as_text()
+    forward = jax.jit(loss_fn).lower(params, x, y).compile().as_text()
+    first = step(params, state, x, y)
+    many = trajectory(step, params, state, x, y)
+
+    def distance(a, b):
+        return float(np.max(np.abs(a - b)) / np.max(np.abs(b)))
+
+    return {
+        "value": distance(many[0], one[0]),
+        "step_size": distance(many[1], one[1]),
+        "params": max(
+            distance(np.asarray(many[2][key]), np.asarray(one[2][key])) for key in "ab"
+        ),
+        "loop": in_loops(program),
+        "forward": collectives(forward),
+        "params_sharding_kept": shardings(first.params) == shardings(params),
+        "state_sharding_kept": shardings(many[3]) == shardings(first.opt_state),
+    }
+
+
+def in_shard_map(name: str, mesh, loss) -> dict:
+    """The step under ``shard_map``: distance from one device, or its error."""
+    optimizer = OPTIMIZERS[name]()
+    params, x, y = problem(jnp.float32)
+    state = optimizer.init(params)
+    one = trajectory(
+        jax.jit(optaxls.make_step(loss_fn, optimizer)), params, state, x, y
+    )
+    step = jax.jit(
+        jax.shard_map(
+            optaxls.make_step(loss, optimizer),
+            mesh=mesh,
+            in_specs=(P(), P(), P("data"), P("data")),
+            out_specs=P(),
+        )
+    )
+    try:
+        many = trajectory(step, params, state, x, y)
+    except (TypeError, ValueError) as error:
+        return {"error": str(error)}
+    return {"step_size": float(np.max(np.abs(many[1] / one[1] - 1)))}
+
+
+def averaged_loss(params, x, y):
+    """What every device must see: the mean over all of them."""
+    return jax.lax.pmean(loss_fn(params, x, y), "data")
+
+
+def main(dtype: str) -> None:
+    """float64 is measured in one layout only: it tells rounding from mistakes."""
+    wide = dtype == "float64"
+    jax.config.update("jax_enable_x64", wide)
+    mesh = jax.make_mesh((8,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+    layouts = LAYOUTS[:1] if wide else LAYOUTS
+    result = {
+        f"{name}, {layout}": measure(name, layout, mesh, dtype)
+        for name in OPTIMIZERS
+        for layout in layouts
+    }
+    for name in () if wide else SEARCHES:
+        result[f"{name}, shard_map"] = in_shard_map(name, mesh, averaged_loss)
+        result[f"{name}, shard_map with a local loss"] = in_shard_map(
+            name, mesh, loss_fn
+        )
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
