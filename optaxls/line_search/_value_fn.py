@@ -4,6 +4,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import optax
 
 from optaxls import _tree
 from optaxls._types import Origin, ValueFn
@@ -29,20 +30,28 @@ def require_arguments(rule: str, **arguments: Any) -> None:
             )
 
 
-def require_same_leaves(rule: str, **trees: Any) -> None:
-    """Raises TypeError if the trees differ in their floating-point leaves."""
-    shapes = {
-        name: [jnp.shape(leaf) for leaf in _tree.inexact_leaves(tree)]
-        for name, tree in trees.items()
-    }
-    (first, expected), *others = shapes.items()
-    for name, found in others:
+_CURE = (
+    "Wrappers that mask or flatten the updates (optax.masked, optax.partition, "
+    "optax.flatten) leave value and value_fn whole: use optaxls.on_subset, or put the "
+    "search outside of them."
+)
+
+
+def _is_masked(node: Any) -> bool:
+    return isinstance(node, optax.MaskedNode)
+
+
+def require_same_leaves(rule: str, updates: Any, **trees: Any) -> None:
+    """Raises TypeError if ``updates`` are masked or have other leaves than the rest."""
+    if any(map(_is_masked, jax.tree.leaves(updates, is_leaf=_is_masked))):
+        raise TypeError(f"{rule}: the updates are masked. {_CURE}")
+    expected = [jnp.shape(leaf) for leaf in _tree.inexact_leaves(updates)]
+    for name, tree in trees.items():
+        found = [jnp.shape(leaf) for leaf in _tree.inexact_leaves(tree)]
         if found != expected:
             raise TypeError(
-                f"{rule}: {first} and {name} must have the same leaves, got shapes "
-                f"{expected} and {found}. Wrappers that mask or flatten the updates "
-                "(optax.masked, optax.partition, optax.flatten) do neither to grad and "
-                "value_fn: use optaxls.on_subset, or put the search outside of them."
+                f"{rule}: updates and {name} must have the same leaves, got shapes "
+                f"{expected} and {found}. {_CURE}"
             )
 
 

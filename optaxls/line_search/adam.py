@@ -227,7 +227,7 @@ def scale_by_preconditioned_search(
         **extra: Any,
     ) -> tuple[Params, PreconditionedState]:
         _value_fn.require_arguments(name, params=params, value=value, grad=grad)
-        _value_fn.require_same_leaves(name, updates=updates, params=params, grad=grad)
+        _value_fn.require_same_leaves(name, updates, params=params, grad=grad)
         moments = preconditioner.update(updates, state.moments)
         size = _tree.sqnorm(updates, _tree.scalar_dtype(params))
         finite = jnp.isfinite(_value_fn.as_scalar(value, size.dtype) + size)

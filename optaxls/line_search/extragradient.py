@@ -110,7 +110,7 @@ def scale_by_extragradient(
         _value_fn.require_arguments(
             name, params=params, value=value, grad=grad, grad_fn=grad_fn
         )
-        _value_fn.require_same_leaves(name, updates=updates, params=params, grad=grad)
+        _value_fn.require_same_leaves(name, updates, params=params, grad=grad)
         origin = _value_fn.make_origin(params, grad, updates, value)
         loss, origin = origin.value, _without_loss(origin)
 

@@ -173,7 +173,7 @@ def scale_by_line_search(
         _value_fn.require_arguments(
             name, params=params, value=value, grad=grad, value_fn=value_fn
         )
-        _value_fn.require_same_leaves(name, updates=updates, params=params, grad=grad)
+        _value_fn.require_same_leaves(name, updates, params=params, grad=grad)
         origin = _value_fn.make_origin(
             params, grad, updates, value, extra.get("lower_bound")
         )
@@ -263,9 +263,11 @@ def scale_by_initial_step(
         given = {"value": value, "grad": grad}
         used = {key: given[key] for key in initial_step.uses}
         _value_fn.require_arguments(name, params=params, **used)
-        if grad is None:
+        if initial_step.uses:
+            trees = {"params": params} if grad is None else {"grad": grad}
+            _value_fn.require_same_leaves(name, updates, **trees)
+        if grad is None or not initial_step.uses:
             grad = _tree.conj(jax.tree.map(jnp.negative, updates))
-        _value_fn.require_same_leaves(name, updates=updates, params=params, grad=grad)
         origin = _value_fn.make_origin(
             params, grad, updates, value, extra.get("lower_bound")
         )
