@@ -1,0 +1,72 @@
+"""The searches again, in plain Python from the formulas: no JAX, no shared code.
+
+A verdict is ``(too_long, too_short)`` in loss units; satisfied where <= 0.
+"""
+
+import math
+
+
+def armijo(c):
+    def verdict(reference, value, step, slope):
+        return value - reference - c * step * slope, -math.inf
+
+    return verdict
+
+
+def goldstein(c):
+    def verdict(reference, value, step, slope):
+        too_long = value - reference - c * step * slope
+        return too_long, reference + (1 - c) * step * slope - value
+
+    return verdict
+
+
+def backtrack(
+    loss, verdict, reference, slope, first, shrink, grow=1.0, budget=100, fallback=1e-6
+):
+    """``loss``: of the step size. Returns (step, trials, accepted, smallest margin)."""
+    step, held, margin, value = first, None, math.inf, math.nan
+    for trial in range(1, budget + 1):
+        value = loss(step)
+        if math.isfinite(value):
+            too_long, too_short = verdict(reference, value, step, slope)
+            margin = min(margin, abs(too_long), abs(too_short))
+        else:
+            too_long, too_short = math.inf, -math.inf
+        if too_long > 0:
+            step *= shrink
+            continue
+        held = step
+        if too_short > 0 and grow > 1:
+            step *= grow
+            continue
+        return held, trial, True, margin
+    if held is not None:
+        return held, budget, True, margin
+    retreat = min(fallback, step) if math.isfinite(value) else 0.0
+    return retreat, budget, False, margin
+
+
+def bracket(loss, verdict, reference, slope, first, factor, budget=100):
+    """The largest accepted step of ``first * factor**k`` next to a rejected one."""
+    step, held, growing = first, None, True
+    for trial in range(1, budget + 1):
+        value = loss(step)
+        fits = math.isfinite(value) and verdict(reference, value, step, slope)[0] <= 0
+        if fits:
+            held = step
+            if not growing:
+                return held, trial, True
+            step *= factor
+        else:
+            if held is not None:
+                return held, trial, True
+            growing = False
+            step /= factor
+    return held, budget, held is not None
+
+
+def zhang_hager(mean, weight, value, decay):
+    """The next mean and weight: Q' = decay Q + 1, C' = (decay Q C + f) / Q'."""
+    new_weight = decay * weight + 1
+    return (decay * weight * mean + value) / new_weight, new_weight

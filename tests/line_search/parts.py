@@ -1,0 +1,33 @@
+"""Origins, trials and outcomes made by hand, to test the parts without the engine."""
+
+from typing import Any
+
+import jax.numpy as jnp
+
+from optaxls import Origin, Outcome, Trial
+
+
+def origin(
+    value: float = 1.0,
+    slope: float = -1.0,
+    lower_bound: float | None = None,
+    params: Any = (),
+    grad: Any = (),
+) -> Origin:
+    size = jnp.array(-slope)
+    bound = None if lower_bound is None else jnp.array(lower_bound)
+    zero = jnp.array(0.0)
+    return Origin(
+        params, grad, (), jnp.array(value), -size, size, size, zero, lower_bound=bound
+    )
+
+
+def trial(step_size: float, value: float = 0.0, slope: float = -1.0) -> Trial:
+    step = jnp.array(step_size)
+    return Trial(step, jnp.array(value), step * slope, -(step**2) * slope)
+
+
+def outcome(
+    step_size: float, num_trials: int = 1, accepted: bool = True, value: float = 0.0
+) -> Outcome:
+    return Outcome(trial(step_size, value), jnp.array(num_trials), jnp.array(accepted))

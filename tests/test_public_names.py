@@ -1,0 +1,208 @@
+"""The public names: all of api.md, with its signatures; each documented."""
+
+import inspect
+import math
+import re
+
+import pytest
+
+import optaxls
+import optaxls.flax
+
+
+def public(module):
+    """Names that a module offers: its own public functions and classes."""
+    return {
+        name: thing
+        for name, thing in vars(module).items()
+        if not name.startswith("_")
+        and (inspect.isfunction(thing) or inspect.isclass(thing))
+        and thing.__module__.startswith("optaxls")
+    }
+
+
+NAMES = {f"optaxls.{name}": thing for name, thing in public(optaxls).items()}
+NAMES |= {f"optaxls.flax.{name}": t for name, t in public(optaxls.flax).items()}
+FUNCTIONS = {name: t for name, t in NAMES.items() if inspect.isfunction(t)}
+# Two-line helpers for a rule's author: an example, but no sections.
+HELPERS = {"optaxls.no_memory", "optaxls.keep_memory"}
+DIRECTIONS = {"optaxls.with_momentum", "optaxls.as_searched"}
+SECTIONS = ("Returns", "Cost", "Example", "Reference")
+
+INF = math.inf
+NEEDED = inspect.Parameter.empty
+# api.md, the parts: names in their order; "=" marks the defaults that it gives.
+PARTS = {
+    "armijo": ["c"],
+    "goldstein": ["c"],
+    "zhang_hager": ["c", "decay"],
+    "window_armijo": ["c", "window"],
+    "smoothed_armijo": ["c", "decay"],
+    "always_accept": [],
+    "stateless_condition": ["fn"],
+    "constant": ["step_size"],
+    "grow": ["initial_step_size", "growth", "steps_per_epoch", "max_step_size"],
+    "polyak": ["polyak_c", "lower_bound", "min_step_size", "max_step_size", "memory"],
+    "smoothed_polyak": ["polyak_c", "lower_bound"],
+    "barzilai_borwein": [],
+    "capped": ["rule", "max_step_size"],
+    "backtracking": ["decrease_factor", "increase_factor", "max_trials"],
+    "adaptive_backtracking": ["decrease_factor"],
+    "parallel_candidates": ["num_candidates", "decrease_factor", "max_trials"],
+    "bracketing": ["factor", "max_trials"],
+    "always": [],
+    "first": ["n"],
+    "every": ["n"],
+    "when_unsteady": [],
+    "scale_by_line_search": ["condition", "initial_step", "search"],
+    "scale_by_initial_step": ["initial_step"],
+    "line_search": ["value_fn", "params", "direction"],
+    "metrics": ["state"],
+    "make_step": ["loss_fn", "optimizer"],
+    "on_subset": ["optimizer", "mask"],
+    "accumulate": ["loss_fn", "num_micro_batches"],
+    "sign_descent": ["learning_rate", "momentum"],
+}
+KEYWORDS = {
+    "scale_by_line_search": {"path": None, "gate": None, "fallback_step": 1e-6},
+    "line_search": dict.fromkeys(
+        ["value", "grad", "condition", "initial_step"], NEEDED
+    ),
+    "make_step": {"has_aux": False},
+}
+_grown = {"growth": 2.0, "initial_step_size": 1.0, "reset": "grow"}
+# api.md, the optimizers: every argument by keyword only, with its default.
+ALIASES = {
+    "sls": {"steps_per_epoch": NEEDED, "c": 0.1, "decrease_factor": 0.9}
+    | _grown
+    | {"max_step_size": INF, "max_trials": 100},
+    "sls_goldstein": {"steps_per_epoch": NEEDED, "c": 0.1, "decrease_factor": 0.9}
+    | {"increase_factor": 2.0}
+    | _grown
+    | {"max_step_size": 10.0},
+    "sls_momentum": {"variant": "polyak", "momentum": 0.6, "c": 0.1}
+    | {"decrease_factor": 0.9, "initial_step_size": 1.0, "reset": "keep"},
+    "sls_extragradient": {"steps_per_epoch": NEEDED, "c": 0.9, "decrease_factor": 0.9},
+    "sps": {"c": 0.5, "lower_bound": 0.0, "max_step_size": INF, "growth": None}
+    | {"steps_per_epoch": None, "initial_step_size": 1.0, "eps": 1e-8},
+    "ponos": {"c": 0.5, "polyak_c": 0.1, "decrease_factor": 0.5, "decay": 1.0}
+    | {"min_step_size": 1e-6, "max_step_size": 10.0, "lower_bound": 0.0}
+    | {"memory": True, "max_trials": 100},
+    "adam_sls": {"steps_per_epoch": NEEDED, "variant": "adam", "b1": 0.0, "b2": 0.99}
+    | {"c": 0.1, "decrease_factor": 0.9}
+    | _grown
+    | {"max_step_size": INF, "momentum": "standard"},
+    "adam_sps": {"variant": "adam"},
+    "adam_ponos": {"b1": 0.9, "b2": 0.999, "search_b1": 0.0, "c": 0.1}
+    | {"polyak_c": 0.1, "decrease_factor": 0.5, "decay": 1.0, "max_step_size": 10.0},
+    "salsa": {"c": 0.5, "b1": 0.9, "b2": 0.999, "decay": 0.9, "growth": 1.1}
+    | {"decrease_factor": 0.8, "initial_step_size": 1.0, "gated": True},
+}
+
+
+def parameters(name):
+    return inspect.signature(getattr(optaxls, name)).parameters
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_parts_have_the_arguments_of_the_interface(name):
+    positional = [
+        key for key, p in parameters(name).items() if p.kind is p.POSITIONAL_OR_KEYWORD
+    ]
+    expected = PARTS[name]
+    assert positional[: len(expected)] == expected
+
+
+@pytest.mark.parametrize("name", KEYWORDS)
+def test_keywords_have_the_defaults_of_the_interface(name):
+    for key, default in KEYWORDS[name].items():
+        parameter = parameters(name)[key]
+        assert parameter.kind is parameter.KEYWORD_ONLY
+        if default is not None:
+            assert parameter.default == default
+
+
+@pytest.mark.parametrize("name", ALIASES)
+def test_optimizers_have_the_signatures_of_the_interface(name):
+    given = parameters(name)
+    assert all(p.kind is p.KEYWORD_ONLY for p in given.values())
+    assert {key: given[key].default for key in ALIASES[name]} == ALIASES[name]
+    required = {key for key, p in given.items() if p.default is NEEDED}
+    assert required == {k for k, default in ALIASES[name].items() if default is NEEDED}
+
+
+def test_the_defaults_of_the_remaining_rules():
+    assert parameters("sign_descent")["momentum"].default == 0.9
+    assert parameters("parallel_candidates")["max_trials"].default == 100
+    search = parameters("scale_by_line_search")
+    assert search["search"].default is not NEEDED
+    assert optaxls.flax.TrainState.apply_gradients.__kwdefaults__ == {"replace": None}
+    value_fn = inspect.signature(optaxls.flax.value_fn).parameters
+    assert list(value_fn) == ["model", "loss_fn", "args", "wrt"]
+
+
+def test_step_result_and_search_result_have_the_promised_fields():
+    fields = ("params", "opt_state", "value", "aux", "metrics")
+    assert optaxls.StepResult._fields == fields
+    found = {"step_size", "value", "params", "num_trials", "accepted", "memories"}
+    assert found == set(optaxls.LineSearchResult._fields)
+    assert optaxls.Verdict._field_defaults == {"too_short": -INF}
+
+
+def test_nothing_of_optax_is_exported_again():
+    import optax
+
+    assert not {"adam", "chain", "scale", "apply_updates"} & set(vars(optaxls))
+    shared = set(vars(optax)) & set(public(optaxls))
+    assert not {name for name in shared if vars(optax)[name] is vars(optaxls)[name]}
+
+
+def sections(docstring):
+    """Section name -> its text."""
+    parts = re.split(r"^(\w+):\s*$|^(\w+):(?= )", docstring, flags=re.MULTILINE)
+    named = {}
+    for index in range(1, len(parts), 3):
+        named[parts[index] or parts[index + 1]] = parts[index + 2]
+    return named
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_public_name_has_a_docstring_of_its_own(name):
+    docstring = inspect.getdoc(NAMES[name]) or ""
+    assert docstring[:1].isupper() or docstring.startswith("``")
+    first = docstring.splitlines()[0]
+    assert len(first) <= 88
+    assert not first.startswith(NAMES[name].__name__ + "(")
+
+
+@pytest.mark.parametrize("name", sorted(set(FUNCTIONS) - HELPERS - DIRECTIONS))
+def test_every_function_follows_the_house_template(name):
+    function = FUNCTIONS[name]
+    docstring = inspect.getdoc(function) or ""
+    found = sections(docstring)
+    assert set(SECTIONS) <= set(found), name
+    arguments = [key for key in inspect.signature(function).parameters if key != "name"]
+    if arguments:
+        documented = set(re.findall(r"(\w+)`{0,2}[,:]", found["Args"]))
+        assert set(arguments) <= documented
+    assert ">>>" in found["Example"]
+    assert "import" in found["Example"], "an example that can be pasted"
+    order = [key for key in found if key in ("Args", *SECTIONS)]
+    assert order == [key for key in ("Args", *SECTIONS) if key in order]
+
+
+@pytest.mark.parametrize("name", sorted(set(FUNCTIONS) - HELPERS - DIRECTIONS))
+def test_what_checks_its_arguments_says_so(name):
+    function = FUNCTIONS[name]
+    source = inspect.getsource(function)
+    if "_checks.require" in source or "raise " in source:
+        assert "Raises" in sections(inspect.getdoc(function) or "")
+
+
+@pytest.mark.parametrize("name", sorted(HELPERS | DIRECTIONS))
+def test_helpers_say_what_they_do(name):
+    assert len(inspect.getdoc(NAMES[name]) or "") > 20
+
+
+def test_parts_carry_their_version():
+    assert re.fullmatch(r"\d+\.\d+\.\d+", optaxls.__version__)
