@@ -7,11 +7,10 @@ import optax
 from optaxls import _checks
 from optaxls.line_search._engine import backtracking
 from optaxls.line_search.adam import as_searched, scale_by_preconditioned_search
-from optaxls.line_search.conditions import armijo, smoothed_armijo, zhang_hager
+from optaxls.line_search.conditions import armijo, smoothed_armijo
 from optaxls.line_search.gates import always, when_unsteady
 from optaxls.line_search.initial_steps import grow
-from optaxls.line_search.polyak_aliases import polyak_rule
-from optaxls.line_search.polyak_steps import polyak
+from optaxls.line_search.polyak_aliases import polyak_rule, ponos_step
 from optaxls.line_search.sls_aliases import reset_rule
 from optaxls.line_search.transform import scale_by_initial_step, scale_by_line_search
 
@@ -225,17 +224,10 @@ def adam_ponos(
     if isinstance(search_b1, (int, float)):
         _checks.require_choice("search_b1", search_b1, (0, b1))
     momentum = b1 * (search_b1 != 0)
-    search = backtracking(decrease_factor, max_trials=max_trials)
-    rule = polyak(
-        polyak_c,
-        lower_bound,
-        min_step_size,
-        max_step_size,
-        memory=decrease_factor if memory else None,
-    )
-    step_rule = scale_by_line_search(
-        zhang_hager(c, decay), rule, search, name="adam_ponos"
-    )
+    step_rule = ponos_step(
+        "adam_ponos", c, polyak_c, decrease_factor, decay,
+        min_step_size, max_step_size, lower_bound, memory, max_trials,
+    )  # fmt: skip
     return scale_by_preconditioned_search(
         step_rule,
         variant=variant,

@@ -93,6 +93,30 @@ def sps(
     return optax.chain(optax.scale(-1), scale_by_initial_step(rule, name="sps"))
 
 
+def ponos_step(
+    name: str,
+    c: float,
+    polyak_c: float,
+    decrease_factor: float,
+    decay: float,
+    min_step_size: float,
+    max_step_size: float,
+    lower_bound: float,
+    memory: bool,
+    max_trials: int,
+) -> optax.GradientTransformationExtraArgs:
+    """The nonmonotone search from the Polyak step, along any direction."""
+    search = backtracking(decrease_factor, max_trials=max_trials)
+    rule = polyak(
+        polyak_c,
+        lower_bound,
+        min_step_size,
+        max_step_size,
+        memory=decrease_factor if memory else None,
+    )
+    return scale_by_line_search(zhang_hager(c, decay), rule, search, name=name)
+
+
 def ponos(
     *,
     c: float = 0.5,
@@ -147,15 +171,8 @@ def ponos(
       Galli, Rauhut, Schmidt, Don't be so Monotone, 2023, arXiv:2306.12747,
       Algorithm 1.
     """
-    search = backtracking(decrease_factor, max_trials=max_trials)
-    rule = polyak(
-        polyak_c,
-        lower_bound,
-        min_step_size,
-        max_step_size,
-        memory=decrease_factor if memory else None,
-    )
-    condition = zhang_hager(c, decay)
-    return optax.chain(
-        optax.scale(-1), scale_by_line_search(condition, rule, search, name="ponos")
-    )
+    step_rule = ponos_step(
+        "ponos", c, polyak_c, decrease_factor, decay,
+        min_step_size, max_step_size, lower_bound, memory, max_trials,
+    )  # fmt: skip
+    return optax.chain(optax.scale(-1), step_rule)
