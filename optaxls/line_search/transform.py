@@ -263,10 +263,10 @@ def scale_by_initial_step(
         given = {"value": value, "grad": grad}
         used = {key: given[key] for key in initial_step.uses}
         _value_fn.require_arguments(name, params=params, **used)
-        if initial_step.uses:
+        if initial_step.uses or grad is not None:
             trees = {"params": params} if grad is None else {"grad": grad}
             _value_fn.require_same_leaves(name, updates, **trees)
-        if grad is None or not initial_step.uses:
+        if grad is None:
             grad = _tree.conj(jax.tree.map(jnp.negative, updates))
         origin = _value_fn.make_origin(
             params, grad, updates, value, extra.get("lower_bound")
