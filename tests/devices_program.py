@@ -61,7 +61,7 @@ def in_loops(program: str) -> list[str]:
     """The collectives inside the bodies of the program's while loops."""
     inside = []
     for body in set(re.findall(r"body=%([\w.\-]+)", program)):
-        start = re.search(rf"^%{re.escape(body)} ", program, re.MULTILINE).start()
+        start = program.index(f"\n%{body} ")
         inside += collectives(program[start : program.index("\n}", start)])
     return inside
 
@@ -91,8 +91,8 @@ def measure(name: str, layout: str, mesh, dtype) -> dict:
     params = jax.device_put(params, split if layout == LAYOUTS[1] else whole)
     x, y = jax.device_put((x, y), split)
     state = jax.jit(optimizer.init)(params)
-    program = step.lower(params, state, x, y).compile().as_text()
-    forward = jax.jit(loss_fn).lower(params, x, y).compile().as_text()
+    program = step.lower(params, state, x, y).compile().as_text() or ""
+    forward = jax.jit(loss_fn).lower(params, x, y).compile().as_text() or ""
     first = step(params, state, x, y)
     many = trajectory(step, params, state, x, y)
 

@@ -10,6 +10,7 @@ import functools
 import importlib.util
 import pathlib
 import types
+from typing import Any
 
 import jax
 import optax
@@ -38,7 +39,7 @@ def adapted(name: str, **hyperparameters) -> optax.GradientTransformationExtraAr
     """One of ours, fed from the objective alone."""
     optimizer = getattr(optaxls, name)(**hyperparameters)
 
-    def update(updates, state, params=None, *, obj_fn, **extra):
+    def update(updates, state, params: Any = None, *, obj_fn: Any = None, **extra):
         return optimizer.update(
             updates,
             state,
@@ -61,15 +62,20 @@ def factory_of(name: str):
 @functools.cache
 def common_tests(name: str) -> type:
     """``ContribTest`` of optax, expanded over one of our optimizers."""
-    origin = importlib.util.find_spec("optax.contrib._common_test").origin
+    spec = importlib.util.find_spec("optax.contrib._common_test")
+    assert spec is not None and spec.origin is not None
+    origin = spec.origin
     tree = ast.parse(pathlib.Path(origin).read_text())
     row = {"opt_name": "sophia", "opt_kwargs": OPTIMIZERS[name]}
     rows = (row | {"wrapper_name": None, "wrapper_kwargs": None},)
     # The tables are filled in several statements; the last of them win.
-    last = {"_ALL_OPTIMIZERS_UNDER_TEST": None, "_MAIN_OPTIMIZERS_UNDER_TEST": None}
+    tables = ("_ALL_OPTIMIZERS_UNDER_TEST", "_MAIN_OPTIMIZERS_UNDER_TEST")
+    last: dict[str, ast.Assign] = {}
     for node in tree.body:
-        if isinstance(node, ast.Assign) and node.targets[0].id in last:
-            last[node.targets[0].id] = node
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            if node.targets[0].id in tables:
+                last[node.targets[0].id] = node
+    assert sorted(last) == sorted(tables)
     for node in last.values():
         node.value = ast.Name("_OURS", ast.Load())
     module = types.ModuleType("optax_common_tests")
