@@ -12,7 +12,7 @@ import grain.checkpoint
 import jax
 import orbax.checkpoint as ocp
 
-from examples import run_directory
+from examples import processes, run_directory
 from examples.errors import UsageError
 
 SAVE_EVERY_SECONDS = 10.0
@@ -35,15 +35,8 @@ class Checkpoints:
             UsageError: when a checkpoint has changed since it was written.
         """
         self._directory = directory.absolute()
-        self._last_save = time.monotonic()
-        for folder in self._directory.glob("[0-9]*"):
-            if not (folder / _SEAL).exists():
-                shutil.rmtree(folder)
-            elif not _is_intact(folder):
-                raise UsageError(
-                    f"damaged checkpoint {folder}; delete it to go on from the one"
-                    " before it, if there is one"
-                )
+        self._mark(0)
+        processes.on_first(self._clear)
         self._manager = ocp.CheckpointManager(
             self._directory,
             options=ocp.CheckpointManagerOptions(
@@ -53,9 +46,33 @@ class Checkpoints:
             ),
         )
 
-    def due(self) -> bool:
-        """Whether the last save lies so far back that losing the work would hurt."""
-        return time.monotonic() - self._last_save >= SAVE_EVERY_SECONDS
+    def _clear(self) -> None:
+        """Removes checkpoints that were never finished; refuses damaged ones."""
+        for folder in self._directory.glob("[0-9]*"):
+            if not (folder / _SEAL).exists():
+                shutil.rmtree(folder)
+            elif not _is_intact(folder):
+                raise UsageError(
+                    f"damaged checkpoint {folder}; delete it to go on from the one"
+                    " before it, if there is one"
+                )
+
+    def due(self, step: int) -> bool:
+        """Whether the last save lies so far back that losing the work would hurt.
+
+        The first process's clock decides for all. They wait for each other to hear of
+        it, so they ask again only after as many steps as fit into the time that is
+        left at the speed so far, and after twice the steps at most.
+        """
+        if step < self._ask_at:
+            return False
+        elapsed = time.monotonic() - self._saved_at
+        left = max(SAVE_EVERY_SECONDS - elapsed, 0)
+        done = max(step - self._saved_step, 1)
+        pause = min(int(left * done / max(elapsed, 1e-9)) + 1, done)
+        due, pause = map(processes.of_first, (left == 0, pause))
+        self._ask_at = step + pause
+        return bool(due)
 
     def save(self, step: int, tree: Any, batches: grain.DatasetIterator) -> None:
         """Saves a pytree of arrays and random keys, and the iterator's position."""
@@ -66,10 +83,9 @@ class Checkpoints:
                 batches=grain.checkpoint.CheckpointSave(batches),
             ),
         )
-        folder = self._directory / str(step)
-        seal = json.dumps(_digests(folder))
-        run_directory.write(folder / _SEAL, lambda path: path.write_text(seal))
-        self._last_save = time.monotonic()
+        # All processes have written their parts when Orbax returns.
+        processes.on_first(lambda: _seal(self._directory / str(step)))
+        self._mark(step)
 
     def restore(self, like: Any, batches: grain.DatasetIterator) -> tuple[int, Any]:
         """The newest checkpoint's step and tree; moves `batches` to its position.
@@ -80,6 +96,7 @@ class Checkpoints:
             batches: a fresh iterator.
         """
         step = self._manager.latest_step()
+        self._mark(step or 0)
         if step is None:
             return 0, like
         abstract = jax.tree.map(ocp.tree.to_shape_dtype_struct, like)
@@ -92,9 +109,21 @@ class Checkpoints:
         )
         return step, found["tree"]
 
+    def _mark(self, step: int) -> None:
+        """Notes that nothing would be lost at this moment."""
+        self._saved_at = time.monotonic()
+        self._saved_step = step
+        self._ask_at = step + 1
+
     def close(self) -> None:
         """Releases Orbax's threads."""
         self._manager.close()
+
+
+def _seal(folder: Path) -> None:
+    """Marks a checkpoint as finished."""
+    seal = json.dumps(_digests(folder))
+    run_directory.write(folder / _SEAL, lambda path: path.write_text(seal))
 
 
 def _digests(folder: Path) -> dict[str, str]:

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from examples import loop, optimizers, plots, report, run_directory
+from examples import loop, optimizers, plots, processes, report, run_directory
 from examples.checkpoint import Checkpoints
 from examples.errors import UsageError
 from examples.history import Result
@@ -28,6 +28,7 @@ def command(
     """
     try:
         settings = parse(settings_class, arguments)
+        processes.connect(settings.hosts, settings.host_id, settings.coordinator)
         run(make_task(settings), settings)
     except UsageError as error:
         print("error:", " ".join(str(error).split()), file=sys.stderr)
@@ -44,7 +45,7 @@ def run(task: Task, settings: RunSettings) -> list[Result]:
     identity = settings.identity() | {"data_digest": task.fingerprint}
     stem = task.name.replace(", ", "-")
     out = settings.out or run_directory.fresh(_DEFAULT_PARENT, stem)
-    run_directory.claim(out, identity, settings.resume)
+    processes.on_first(lambda: run_directory.claim(out, identity, settings.resume))
     recipes = [
         optimizers.make(name, settings.learning_rate, task.steps_per_epoch)
         for name in settings.optimizer_names()
@@ -58,7 +59,7 @@ def run(task: Task, settings: RunSettings) -> list[Result]:
     for recipe, start, folder in zip(recipes, starts, folders, strict=True):
         results.append(loop.train(task, recipe, start, folder))
         folder.close()
-    _report(task, identity, results, out)
+    processes.on_first(lambda: _report(task, identity, results, out))
     return results
 
 

@@ -4,6 +4,7 @@ import contextlib
 import math
 import time
 from collections.abc import Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
 import grain
@@ -13,6 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 import optaxls
+from examples import processes
 from examples.checkpoint import Checkpoints
 from examples.history import History, Result
 from examples.optimizers import GRADIENT_COST, Recipe
@@ -49,15 +51,25 @@ def prepare(
 
     Every optimizer gets the same initial parameters and batches for the same seed.
     """
-    init_key, step_key = jax.random.split(jax.random.key(seed))
-    params, model_state = task.init(init_key)
-    opt_state = recipe.transformation.init(params)
-    state = TrainState(params, opt_state, model_state, step_key)
+    state = _initial_state(task, recipe, seed)
     history = History.empty(epochs, task.steps_per_epoch, len(task.scores))
     batches = task.batches(seed, epochs)
     step, (state, history) = checkpoints.restore((state, history), batches)
     # Restored arrays may be read-only views of Orbax's buffers.
     return Start(step, state, History(*map(np.array, history)), batches)
+
+
+def _initial_state(task: Task, recipe: Recipe, seed: int) -> TrainState:
+    """Parameters and all else before the first step, a copy on every device."""
+
+    @partial(jax.jit, out_shardings=processes.replicated())
+    def init(key: jax.Array) -> TrainState:
+        init_key, step_key = jax.random.split(key)
+        params, model_state = task.init(init_key)
+        opt_state = recipe.transformation.init(params)
+        return TrainState(params, opt_state, model_state, step_key)
+
+    return init(jax.random.key(seed))
 
 
 def train(task: Task, recipe: Recipe, start: Start, checkpoints: Checkpoints) -> Result:
@@ -67,11 +79,12 @@ def train(task: Task, recipe: Recipe, start: Start, checkpoints: Checkpoints) ->
     total = len(history.loss)
     with _Recorder(recipe.name, history, step) as recorder:
         while step < total:
-            state, measured = train_step(state, next(batches))
+            batch = processes.whole_batch(next(batches))
+            state, measured = train_step(state, batch)
             step += 1
             recorder.add(measured)
             epoch, rest = divmod(step, task.steps_per_epoch)
-            save = step == total or checkpoints.due()
+            save = checkpoints.due(step) or step == total
             if rest and not save:
                 continue
             with recorder.paused():
@@ -88,7 +101,7 @@ def _make_train_step(task: Task, recipe: Recipe):
     """Compiles one step: (state, batch) -> (state, what to record)."""
     step = optaxls.make_step(task.loss_fn, recipe.transformation, has_aux=True)
 
-    @jax.jit
+    @partial(jax.jit, out_shardings=processes.replicated())
     def train_step(state: TrainState, batch: Any):
         next_key, loss_key = jax.random.split(state.key)
         result = step(state.params, state.opt_state, state.model_state, batch, loss_key)
@@ -120,6 +133,7 @@ class _Recorder:
             desc=name,
             unit="step",
             dynamic_ncols=True,
+            disable=not processes.is_first(),
         )
 
     def __enter__(self) -> "_Recorder":

@@ -9,9 +9,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.ticker import EngFormatter, MaxNLocator
+from matplotlib.ticker import EngFormatter, LogFormatter, MaxNLocator
 
 from examples.history import History, Result
+from examples.optimizers import GRADIENT_COST
 
 # Okabe and Ito's palette, told apart with every common kind of colour blindness;
 # without its yellow, which vanishes on white. Dashes help where print is grey.
@@ -28,7 +29,7 @@ _STYLE: dict[Any, Any] = {
     "axes.axisbelow": True,
     "legend.frameon": False,
 }
-_FORWARD_PASSES = "forward passes of a batch (gradient 3, trial 1)"
+_FORWARD_PASSES = f"forward passes of a batch (a gradient counts {GRADIENT_COST})"
 
 # Longer searches share the last bar of the histogram.
 _MOST_TRIALS = 10
@@ -102,7 +103,15 @@ def _steps_and_medians(axes: Axes, results: Sequence[Result], series: Callable) 
         ]
         axes.plot(centres, medians, label=result.optimizer, **_line(history), **look)
     axes.set_yscale("log")
+    axes.yaxis.set_minor_formatter(_PlainNumbers(minor_thresholds=(1, 1)))
     _passes_axis(axes)
+
+
+class _PlainNumbers(LogFormatter):
+    """Labels 4 and 5, not 4x10^0 and 5x10^0, where an axis spans less than a decade."""
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        return f"{x:g}" if super().__call__(x, pos) else ""
 
 
 def _score_panel(axes: Axes, results: Sequence[Result], score: str) -> None:
@@ -130,7 +139,7 @@ def _trials_panel(axes: Axes, results: Sequence[Result]) -> None:
         shares = 100 * np.bincount(clipped, minlength=len(counts)) / len(trials)
         offset = (place - (len(searching) - 1) / 2) * width
         axes.bar(counts + offset, shares, width, color=_look(number)["color"])
-    axes.set_xlabel("trials in a step (evaluations of the loss)")
+    axes.set_xlabel("trials in a step (step sizes tried)")
     axes.set_ylabel("share of the steps (%)")
     axes.set_title("(d) trials of the line search")
     axes.grid(axis="x", visible=False)

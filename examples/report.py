@@ -27,10 +27,12 @@ def table(results: Sequence[Result], scores: Sequence[str]) -> str:
     lines.insert(1, "  ".join("-" * width for width in widths))
     lines += [
         "",
-        "train loss: over the full training set, at the end. Trials: evaluations of",
-        "the loss in a step's line search. Forward passes: a gradient counts"
-        f" {GRADIENT_COST}, a trial 1.",
-        "Seconds: training with compilation, without evaluation.",
+        "train loss: over the full training set, at the end. Trials: step sizes that a",
+        f"step's line search tried. Forward passes: a gradient counts {GRADIENT_COST};"
+        " a trial counts 1,",
+        f"or {GRADIENT_COST} where it needs a gradient (sls_extragradient). Seconds:"
+        " training with",
+        "compilation, without evaluation.",
     ]
     return "\n".join(lines)
 

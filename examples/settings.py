@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import io
 import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -42,6 +43,12 @@ class RunSettings:
     """Directory of the results; by default a new one below runs/."""
     resume: bool = False
     """Go on with the run in --out, which must have had the same settings."""
+    hosts: int = 1
+    """Processes that train together: start this command once for each --host-id."""
+    host_id: int = 0
+    """Number of this process among the --hosts, from 0; only 0 shows and writes."""
+    coordinator: str = "127.0.0.1:8476"
+    """ADDRESS:PORT of process 0, which the others reach it by."""
 
     def optimizer_names(self) -> list[str]:
         """The optimizers to train, the main one first, none twice."""
@@ -51,12 +58,12 @@ class RunSettings:
     def identity(self) -> dict[str, Any]:
         """The settings that decide the numbers of a run, ready for JSON.
 
-        Where the run reads and writes does not belong to them: a directory may be
-        moved between two starts.
+        Where the run reads, writes and takes place does not belong to them: a
+        directory may be moved between two starts.
         """
         fields = dataclasses.asdict(self)
-        for elsewhere in ("out", "resume", "data_dir"):
-            fields.pop(elsewhere, None)
+        for place in ("out", "resume", "data_dir", "host_id", "coordinator"):
+            fields.pop(place, None)
         return fields
 
 
@@ -100,6 +107,7 @@ def _check(settings: RunSettings) -> None:
     for option, number in (
         ("--epochs", settings.epochs),
         ("--batch-size", settings.batch_size),
+        ("--hosts", settings.hosts),
     ):
         if number < 1:
             raise UsageError(f"{option} must be at least 1, not {number}")
@@ -112,4 +120,15 @@ def _check(settings: RunSettings) -> None:
         raise UsageError(f"--learning-rate must be positive and finite, not {rate}")
     if settings.resume and settings.out is None:
         raise UsageError("--resume needs --out DIR, the directory of the run to go on")
+    if not 0 <= settings.host_id < settings.hosts:
+        raise UsageError(
+            f"--host-id must lie between 0 and {settings.hosts - 1}, for --hosts"
+            f" {settings.hosts}, not {settings.host_id}"
+        )
+    if not re.fullmatch(r".+:\d{1,5}", settings.coordinator):
+        raise UsageError(
+            f"--coordinator must be ADDRESS:PORT, not {settings.coordinator}"
+        )
+    if settings.hosts > 1 and settings.out is None:
+        raise UsageError("--hosts needs --out DIR, a directory that all of them see")
     optimizers.check_names(settings.optimizer_names(), rate)

@@ -15,6 +15,7 @@ LAYERS = {
     "_checks": 0,
     "_tree": 1,
     "_metrics": 1,
+    "_momentum": 2,
     "_polyak_ratio": 1,
     "line_search._value_fn": 2,
     "line_search._paths": 2,

@@ -7,6 +7,9 @@ import jax.numpy as jnp
 
 from optaxls._types import Outcome
 
+# A step this much shorter than the one before is doubted until the next batch agrees.
+COLLAPSE = 0.01
+
 
 class ResumeMemory(NamedTuple):
     """A number that searches leave behind, and the way back from a failed one.
@@ -29,18 +32,23 @@ def start(level: Any, dtype: Any) -> ResumeMemory:
     return ResumeMemory(level, level, jnp.ones((), jnp.int32), no)
 
 
-def resume(memory: ResumeMemory, outcome: Outcome, level: jax.Array) -> ResumeMemory:
+def resume(
+    memory: ResumeMemory, outcome: Outcome, level: jax.Array, collapsed: jax.Array
+) -> ResumeMemory:
     """Goes on from ``level``, where the search stands, unless the batch was to blame.
 
     A failed search is resumed where it stopped: that is what finds the scale when the
     first guess was far off. But if the resumed search accepts its very first trial, the
     step was not too long for this batch, so the failure was the other batch's: back to
     the level before it. Only once, lest two levels alternate for ever; and not where
-    several batches refused a level that never worked.
+    several batches refused a level that never worked. A search from a level that did
+    work, accepted only far below it (``collapsed``), counts as failed here: an exploded
+    batch would else cost as many epochs as it takes to grow back.
     """
     searched = outcome.num_trials > 0
-    failed = searched & ~outcome.accepted
-    succeeded = searched & outcome.accepted
+    collapsed = collapsed & (memory.credit == 2)
+    failed = searched & (~outcome.accepted | collapsed)
+    succeeded = searched & ~failed
     first_try = succeeded & (outcome.num_trials == 1)
     back = memory.failing & first_try & (memory.credit > 0)
     refused_again = failed & memory.failing & (memory.credit < 2)

@@ -1,5 +1,6 @@
 """One step of one rule: propose, search, decide, remember. Where the safety lives."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -24,8 +25,32 @@ from optaxls._types import (
 )
 
 
+def shorten(outcome: Outcome, origin: Origin, fallback_step: Any) -> jax.Array:
+    """The fallback step, or the rejected one if shorter; none next to a pole."""
+    del origin
+    retreat = jnp.minimum(fallback_step, outcome.trial.step_size)
+    return jnp.where(jnp.isfinite(outcome.trial.value), retreat, 0)
+
+
+def shorten_where_it_climbs(
+    outcome: Outcome, origin: Origin, fallback_step: Any
+) -> jax.Array:
+    """``shorten``, and on to where the last trial says that the loss falls.
+
+    The parabola through the loss and slope at the origin and the last, rejected trial
+    climbs beyond twice its minimizer. A batch whose loss exploded would throw the
+    params out of the world with any fixed step.
+    """
+    retreat = shorten(outcome, origin, fallback_step)
+    step_size = outcome.trial.step_size
+    rise = jnp.maximum(outcome.trial.value - origin.value, 0)
+    drop = -origin.slope * step_size
+    minimizer = 0.5 * step_size * drop / jnp.where(drop > 0, rise + drop, 1)
+    return jnp.where(retreat > 2 * minimizer, minimizer, retreat)
+
+
 class Rules(NamedTuple):
-    """The parts that make one step-size rule."""
+    """The parts of one step-size rule; ``retreat``: what a failed search takes."""
 
     condition: Condition
     initial_step: InitialStep
@@ -33,6 +58,7 @@ class Rules(NamedTuple):
     path: Path
     gate: Gate
     fallback_step: Any
+    retreat: Callable[[Outcome, Origin, Any], jax.Array] = shorten_where_it_climbs
 
 
 class Memories(NamedTuple):
@@ -86,13 +112,15 @@ def _make_problem(
 
 
 def _decide(
-    outcome: Outcome, searched: jax.Array, descends: jax.Array, rules: Rules
+    outcome: Outcome,
+    searched: jax.Array,
+    descends: jax.Array,
+    origin: Origin,
+    rules: Rules,
 ) -> Outcome:
     """What is reported: the step size that is applied, and whether it was accepted."""
     step_size = outcome.trial.step_size
-    # A rejected step is never taken, nor a longer one, nor one next to a pole.
-    retreat = jnp.minimum(rules.fallback_step, step_size)
-    retreat = jnp.where(jnp.isfinite(outcome.trial.value), retreat, 0)
+    retreat = rules.retreat(outcome, origin, rules.fallback_step)
     taken = jnp.where(searched & ~outcome.accepted, retreat, step_size)
     accepted = descends & (outcome.accepted | ~searched) & (step_size > 0)
     trial = outcome.trial._replace(step_size=jnp.where(descends, taken, 0))
@@ -106,8 +134,8 @@ def take_step(
 
     - Loss or slope not finite: no step, no trial, every memory as it was.
     - Slope >= 0 (ascent, zero gradient): no step, no trial.
-    - Every trial rejected: the fallback step, or the last rejected one if shorter;
-      no step if that trial's loss was not finite.
+    - Every trial rejected: the fallback step, or a shorter one if the last trial says
+      that it climbs; no step if that trial's loss was not finite.
     In all of them ``accepted`` is False.
     """
     finite = jnp.isfinite(origin.value) & jnp.isfinite(origin.slope)
@@ -122,7 +150,7 @@ def take_step(
     searched = descends & wanted & (proposal > 0)
     problem = _make_problem(value_fn, origin, rules, condition_memory)
     found = rules.search(problem, proposal, searched)
-    reported = _decide(found, searched, descends, rules)
+    reported = _decide(found, searched, descends, origin, rules)
 
     # The parts see where the search stands; the caller sees what was applied.
     seen = found._replace(accepted=reported.accepted)

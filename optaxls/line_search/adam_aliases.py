@@ -4,7 +4,7 @@ import math
 
 import optax
 
-from optaxls import _checks
+from optaxls import _checks, _momentum
 from optaxls.line_search._engine import backtracking
 from optaxls.line_search.adam import as_searched, scale_by_preconditioned_search
 from optaxls.line_search.conditions import armijo, smoothed_armijo
@@ -33,7 +33,7 @@ def _with_momentum(
     )
     if momentum == "standard":
         return searched
-    return optax.chain(searched, optax.trace(b1, nesterov=momentum == "nesterov"))
+    return optax.chain(searched, _momentum.trace(b1, nesterov=momentum == "nesterov"))
 
 
 def adam_sls(

@@ -360,8 +360,15 @@ def smoothed_armijo(c: float = 0.5, decay: float = 0.9) -> Condition:
     ) -> SmoothedMemory:
         # A failed search leaves both averages: its batch says nothing about the rest.
         tested = (outcome.num_trials > 0) & outcome.accepted
-        decrease = smooth(memory.mean_decrease, origin.value - outcome.trial.value)
-        steepness = smooth(memory.mean_steepness, -origin.slope)
-        return _tree.select(tested, SmoothedMemory(decrease, steepness), memory)
+        # An exploded batch enters as one a hundred times as steep as the average.
+        known = memory.mean_steepness > 0
+        bound = 100 * memory.mean_steepness / jnp.where(known, -origin.slope, 1)
+        weight = jnp.where(known, jnp.minimum(bound, 1), 1)
+        decrease = weight * (origin.value - outcome.trial.value)
+        new = SmoothedMemory(
+            smooth(memory.mean_decrease, decrease),
+            smooth(memory.mean_steepness, weight * -origin.slope),
+        )
+        return _tree.select(tested, new, memory)
 
     return Condition(init, keep_memory, judge, commit)

@@ -29,6 +29,15 @@ def _lipschitz(c: Any) -> Condition:
     return stateless_condition(excess)
 
 
+def _rules(c: Any, initial_step: InitialStep, search: Search, fallback_step: Any):
+    # The change of a gradient fits no parabola through a loss and its slope.
+    gate, retreat = always(), _step.shorten
+    condition = _lipschitz(c)
+    return _step.Rules(
+        condition, initial_step, search, along_direction, gate, fallback_step, retreat
+    )
+
+
 def _without_loss(origin: Origin) -> Origin:
     """The searched quantity is the gradient's change: 0 here, without rounding."""
     zero = jnp.where(jnp.isfinite(origin.value), 0, jnp.nan).astype(origin.value.dtype)
@@ -89,9 +98,7 @@ def scale_by_extragradient(
     _checks.require("c", c, "(0, 1)")
     _checks.require("fallback_step", fallback_step, "[0, inf)")
 
-    rules = _step.Rules(
-        _lipschitz(c), initial_step, search, along_direction, always(), fallback_step
-    )
+    rules = _rules(c, initial_step, search, fallback_step)
 
     def init(params: Params) -> LineSearchState:
         return init_state(rules, params)

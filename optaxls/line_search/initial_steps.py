@@ -121,7 +121,8 @@ def grow(
         least = jnp.sqrt(jnp.finfo(memory.level.dtype).tiny)
         reached = jnp.maximum(outcome.trial.step_size, least)
         level = jnp.where(outcome.num_trials > 0, reached, memory.level)
-        return _resume.resume(memory, outcome, level)
+        collapsed = level < _resume.COLLAPSE * memory.level
+        return _resume.resume(memory, outcome, level, collapsed)
 
     return InitialStep(init, propose, commit, uses=())
 

@@ -99,7 +99,8 @@ def polyak(
         most = jnp.floor(jnp.log(least) / jnp.log(memory))
         power = jnp.clip(past.level + outcome.num_trials - 2, 0, most)
         level = jnp.where(outcome.num_trials > 0, power, past.level)
-        return _resume.resume(past, outcome, level)
+        collapsed = memory ** (level - past.level) < _resume.COLLAPSE
+        return _resume.resume(past, outcome, level, collapsed)
 
     return InitialStep(init, propose, commit)
 

@@ -4,7 +4,7 @@ import math
 
 import optax
 
-from optaxls import _checks
+from optaxls import _checks, _momentum
 from optaxls._types import InitialStep
 from optaxls.line_search._engine import backtracking
 from optaxls.line_search.conditions import armijo, goldstein
@@ -205,7 +205,7 @@ def sls_momentum(
     return optax.chain(
         optax.scale(-1),
         scale_by_line_search(armijo(c), rule, search, name="sls_momentum"),
-        optax.trace(momentum, nesterov=variant == "nesterov"),
+        _momentum.trace(momentum, nesterov=variant == "nesterov"),
     )
 
 

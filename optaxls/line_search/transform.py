@@ -109,8 +109,9 @@ def scale_by_line_search(
       search: how to go on from a rejected trial.
       path: how a step size becomes a displacement.
       gate: search at this step, or take the proposal untested.
-      fallback_step: > 0 step size after a search that spent its budget; a shorter
-        last trial is taken instead, and none at all where its loss was not finite.
+      fallback_step: >= 0, step size after a search that spent its budget; a shorter
+        one where the last trial says that it climbs, none where its loss was not
+        finite.
       name: the rule that error messages speak of.
 
     Returns:
@@ -119,7 +120,7 @@ def scale_by_line_search(
       (loss, aux), same batch and random key); other keyword arguments are ignored.
       A loss or gradient that is not finite gives no step and leaves the memories; so
       does nothing downhill (slope >= 0). Reverse-mode differentiation through
-      ``update`` is not possible: the search is a ``lax.while_loop``.
+      ``update`` is right or refused with JAX's error about ``lax.while_loop``.
 
     State:
       ``LineSearchState``: ``step_size``, ``num_trials``, ``accepted``, ``value``,

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from optaxls import _checks
+from optaxls import _checks, _momentum
 from optaxls._types import InitialStep, Origin, Outcome
 from optaxls.line_search.initial_steps import constant
 from optaxls.line_search.transform import scale_by_initial_step
@@ -89,5 +89,5 @@ def sign_descent(
     return optax.chain(
         optax.stateless(_negative_sign),
         scale_by_initial_step(rule, name="sign_descent"),
-        optax.trace(momentum),
+        _momentum.trace(momentum),
     )

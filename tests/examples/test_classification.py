@@ -67,15 +67,29 @@ class Normalised(nnx.Module):
         return self.logits(nnx.relu(x))
 
 
-def test_trials_leave_the_batch_statistics_alone(digits, monkeypatch):
+# Their first trials are far too long, so there are many of them.
+TRYING = {
+    "sls": optaxls.sls(steps_per_epoch=1, initial_step_size=1e4),
+    "ponos": optaxls.ponos(polyak_c=1e-4, max_step_size=np.inf),
+}
+
+
+@pytest.mark.parametrize(
+    ("model", "optimizer"),
+    [
+        ("normalised", "sls"),
+        ("normalised", "ponos"),
+        pytest.param("resnet", "ponos", marks=pytest.mark.slow),
+    ],
+)
+def test_trials_leave_the_batch_statistics_alone(digits, monkeypatch, model, optimizer):
     """After a step they are those of one forward pass at the old parameters."""
     monkeypatch.setitem(models.MODELS, "normalised", Normalised)
-    task = Classification("digits", digits, "normalised", batch_size=16)
+    task = Classification("digits", digits, model, batch_size=16)
     params, model_state = task.init(jax.random.key(0))
     batch = next(task.batches(seed=0, epochs=1))
     key = jax.random.key(1)
-    # The first trials are far too long, so there are many of them.
-    optimizer = optaxls.sls(steps_per_epoch=1, initial_step_size=1e4)
+    optimizer = TRYING[optimizer]
     step = jax.jit(optaxls.make_step(task.loss_fn, optimizer, has_aux=True))
     result = step(params, optimizer.init(params), model_state, batch, key)
     assert result.metrics["num_trials"] > 5
@@ -89,7 +103,7 @@ def test_scores_do_not_depend_on_how_the_test_set_is_cut(digits):
     """360 test and 1437 training digits fill no whole number of batches."""
     task = Classification("digits", digits, "cnn", batch_size=8)
     params, model_state = task.init(jax.random.key(0))
-    model = nnx.merge(task._graph, params, model_state)
+    model = task._network.merge(params, model_state)
     logits = model(task._standardise(digits.x_test))
     expected = 100 * np.mean(np.argmax(logits, -1) == digits.y_test)
     assert task.evaluate(params, model_state)[ACCURACY] == pytest.approx(expected)
@@ -143,3 +157,9 @@ def test_cnn_refuses_images_that_pooling_would_swallow():
     dataset = Dataset(x, np.arange(10) % 2, x, np.arange(10) % 2, 2)
     with pytest.raises(UsageError, match="4x4 pixels or more, not 3x8"):
         Classification("slim", dataset, "cnn", batch_size=5)
+
+
+def test_batches_that_the_devices_cannot_share_are_refused(monkeypatch):
+    monkeypatch.setattr(jax, "device_count", lambda: 3)
+    with pytest.raises(UsageError, match="5 cannot be shared evenly by 3 devices"):
+        Classification("numbers", numbered(23), "mlp", batch_size=5)

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from examples import checkpoint, loop, optimizers
+from examples import checkpoint, loop, optimizers, processes
 from examples.checkpoint import Checkpoints
 from examples.errors import UsageError
 
@@ -151,6 +151,29 @@ def test_checkpoint_without_a_seal_was_never_finished(noisy_line, saved):
     batches = noisy_line.batches(0, EPOCHS)
     assert Checkpoints(path.parent).restore(tree, batches) == (0, tree)
     assert not path.exists()
+
+
+@pytest.mark.parametrize("pace", [0.0013, 0.04, 3.0, 40.0])
+def test_saves_come_in_time_though_the_clock_is_seldom_compared(
+    tmp_path, monkeypatch, pace
+):
+    """Comparing it makes processes wait; the first step takes long to compile."""
+    clock, asked = [100.0], []
+    monkeypatch.setattr(checkpoint.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(
+        processes, "of_first", lambda number: asked.append(number) or number
+    )
+    folder = Checkpoints(tmp_path)
+    asked.clear()
+    for step in range(1, 20_000):
+        clock[0] += 4.0 if step == 1 else pace
+        if folder.due(step):
+            break
+    folder.close()
+    late = clock[0] - 100 - checkpoint.SAVE_EVERY_SECONDS
+    assert 0 <= late < max(2 * pace, 0.1) + (pace > 10) * 4
+    # Two numbers are asked for at a time.
+    assert len(asked) / 2 <= min(step, 25)
 
 
 def test_step_is_compiled_once(noisy_line, tmp_path):

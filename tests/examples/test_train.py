@@ -142,12 +142,16 @@ def test_diverged_run_is_reported_as_such(command, small_npz):
         (["--optimiser", "ponos"], "--optimiser"),
         (["--epochs"], "--epochs"),
         (["--resume"], "--resume needs --out"),
+        (["--hosts", "2"], "--hosts needs --out"),
+        (["--hosts", "0"], "--hosts must be at least 1"),
+        (["--host-id", "1"], "--host-id must lie between 0 and 0"),
+        (["--coordinator", "here"], "--coordinator must be ADDRESS:PORT"),
     ],
 )
 def test_mistake_is_one_line_and_code_2(
     command, small_npz, tmp_path, arguments, message
 ):
-    out = [] if arguments == ["--resume"] else ["--out", "run"]
+    out = [] if "needs --out" in message else ["--out", "run"]
     assert_refused(command("--data", small_npz, *out, *arguments), message)
     assert list(tmp_path.iterdir()) == []
 

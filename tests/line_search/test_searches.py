@@ -50,7 +50,7 @@ def test_adaptive_backtracking_lands_at_once_on_a_quadratic(L, c, rho, excess):
 
 
 def next_step(search, value_fn, c, first, slope, value):
-    """Where a search stands after one rejected trial (budget 1, no fallback cap)."""
+    """Where a search stands after one rejected trial: the next proposal of `grow`."""
     with jax.enable_x64(True):
         result = optaxls.line_search(
             value_fn,
@@ -59,12 +59,11 @@ def next_step(search, value_fn, c, first, slope, value):
             value=jnp.array(value),
             grad=jnp.array([slope]),
             condition=optaxls.armijo(c),
-            initial_step=optaxls.constant(first),
+            initial_step=optaxls.grow(first, growth=1.0),
             search=search(max_trials=1),
-            fallback_step=1e9,
         )
     assert not result.accepted
-    return float(result.step_size)
+    return float(result.memories.initial_step.level)
 
 
 @settings(max_examples=40, deadline=None, derandomize=True, database=None)

@@ -299,3 +299,22 @@ def test_a_non_finite_direction_with_a_zero_step_moves_nothing():
         updates, tx.init(w), w, value=jnp.array(1.0), grad=w, value_fn=jnp.sum
     )
     chex.assert_trees_all_equal(optax.apply_updates(w, moved), w)
+
+
+@pytest.mark.parametrize("scale", [1e6, 1e12])
+def test_an_exploded_batch_does_not_throw_the_params_away(scale):
+    """A fixed fallback of 1e-6 along a gradient of 1e12 moves the params by 1e6."""
+    with jax.enable_x64(True):
+        w = jnp.array([1.0])
+        result = optaxls.line_search(
+            lambda w: scale * 0.5 * jnp.sum(w**2),
+            w,
+            -scale * w,
+            value=jnp.array(0.5 * scale),
+            grad=scale * w,
+            condition=optaxls.armijo(0.1),
+            initial_step=optaxls.constant(1.0),
+            search=optaxls.backtracking(0.9, max_trials=3),
+        )
+    assert not result.accepted
+    assert abs(float(result.params[0])) < 0.5

@@ -1,0 +1,334 @@
+"""More of the contract: trees of every kind, transformations of JAX, alias by alias."""
+
+# Optax types states and updates as unions of trees; their fields are known here.
+# pyright: reportAttributeAccessIssue=false, reportIndexIssue=false
+# pyright: reportArgumentType=false, reportCallIssue=false
+
+import dataclasses
+from typing import Any
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import optaxls
+from tests.problems import ALIASES, quadratic, quadratic_params
+
+every_alias = pytest.mark.parametrize("name", ALIASES)
+
+# Variants that differ by a number only; compiling takes long.
+SAME_PROGRAM = {"sls_keep", "sls_restart", "ponos_forgetful", "salsa_ungated"}
+
+
+def programs(*names):
+    """Parametrises over the aliases that differ by more than a number; those that are
+    not named here are slow tests."""
+    params = [
+        pytest.param(name, marks=() if name in names else pytest.mark.slow)
+        for name in ALIASES
+        if name not in SAME_PROGRAM
+    ]
+    return pytest.mark.parametrize("name", params)
+
+
+def trajectory(loss, optimizer, params, num_steps):
+    """Results of ``num_steps`` un-jitted steps, the params before them first."""
+    step, state = optaxls.make_step(loss, optimizer), optimizer.init(params)
+    results = [optaxls.StepResult(params, state, None, (), {})]
+    for _ in range(num_steps):
+        results.append(step(results[-1].params, results[-1].opt_state))
+    return results
+
+
+def types(tree):
+    """Structure, shapes and dtypes."""
+    leaves, structure = jax.tree.flatten(tree)
+    return structure, [(leaf.shape, leaf.dtype) for leaf in leaves]
+
+
+# Transformations of JAX.
+
+
+@programs("sls", "sps", "ponos", "salsa", "sign_descent")
+def test_donated_steps_of_a_rematerialised_loss_are_the_plain_ones(name):
+    optimizer = ALIASES[name].make()
+    plain = trajectory(quadratic, optimizer, quadratic_params(), 4)
+    step = jax.jit(
+        optaxls.make_step(jax.checkpoint(quadratic), optimizer), donate_argnums=(0, 1)
+    )
+    params, state = quadratic_params(), optimizer.init(quadratic_params())
+    for wanted in plain[1:]:
+        given = jax.tree.leaves(params)
+        params, state, _, _, report = step(params, state)
+        assert all(leaf.is_deleted() for leaf in given)
+        chex.assert_trees_all_close(params, wanted.params, rtol=1e-4, atol=1e-5)
+        assert report["num_trials"] == wanted.metrics["num_trials"]
+
+
+def after_a_step(name):
+    """The loss after a step from ``factor`` times the start, in float64."""
+    optimizer, start = ALIASES[name].make(), quadratic_params(jnp.float64)
+    state = optimizer.init(start)
+
+    def fn(factor):
+        params = jax.tree.map(lambda leaf: factor * leaf, start)
+        value, grad = jax.value_and_grad(quadratic)(params)
+        updates, _ = optimizer.update(
+            grad,
+            state,
+            params,
+            value=value,
+            grad=grad,
+            value_fn=quadratic,
+            grad_fn=jax.grad(quadratic),
+        )
+        return quadratic(optax.apply_updates(params, updates))
+
+    return fn
+
+
+def slope_of(fn):
+    """By differences, in a neighbourhood where no search ends elsewhere."""
+    return pytest.approx(float(fn(1.0 + 1e-6) - fn(1.0 - 1e-6)) / 2e-6, rel=1e-5)
+
+
+@programs("sls", "sps", "ponos", "sign_descent")
+def test_a_gradient_through_an_update_is_right_or_refused(name):
+    """Right where the loop carries no derivative, never silently wrong."""
+    with jax.enable_x64(True):
+        fn = after_a_step(name)
+        try:
+            slope = jax.grad(fn)(1.0)
+        except ValueError as error:
+            assert ALIASES[name].searches
+            assert "Reverse-mode differentiation does not work" in str(error)
+        else:
+            assert float(slope) == slope_of(fn)
+
+
+@programs("ponos")
+def test_forward_mode_goes_through_a_search(name):
+    """The derivative at the number of trials that were made."""
+    with jax.enable_x64(True):
+        fn = after_a_step(name)
+        assert float(jax.jvp(fn, (1.0,), (1.0,))[1]) == slope_of(fn)
+
+
+HYPERPARAMETERS = {
+    "sls": ("c", (0.1, 0.9)),
+    "sls_goldstein": ("initial_step_size", (0.01, 1.0)),
+    "sls_polyak": ("momentum", (0.1, 0.8)),
+    "sls_nesterov": ("decrease_factor", (0.3, 0.9)),
+    "sls_extragradient": ("c", (0.2, 0.9)),
+    "sps": ("max_step_size", (0.01, 10.0)),
+    "sps_smoothed": ("growth", (1.0, 3.0)),
+    "ponos": ("max_step_size", (0.05, 10.0)),
+    "adam_sls": ("growth", (1.0, 4.0)),
+    "adam_sls_momentum": ("b1", (0.1, 0.9)),
+    "amsgrad_sls_heavy_ball": ("b2", (0.5, 0.99)),
+    "adam_sps": ("c", (0.5, 2.0)),
+    "adam_ponos": ("polyak_c", (0.1, 9.0)),
+    "salsa": ("c", (0.3, 0.7)),
+    "sign_descent": ("learning_rate", (0.01, 0.1)),
+}
+
+
+@programs("sls", "sps", "ponos", "adam_sls_momentum")
+def test_vmap_over_a_hyperparameter_equals_separate_runs(name):
+    key, numbers = HYPERPARAMETERS[name]
+    case, params = ALIASES[name], quadratic_params()
+
+    def train(number):
+        optimizer = case.make(**{key: number})
+        step = optaxls.make_step(quadratic, optimizer)
+
+        def body(carry, _):
+            result = step(*carry)
+            return (result.params, result.opt_state), result.metrics["num_trials"]
+
+        (end, _), trials = jax.lax.scan(
+            body, (params, optimizer.init(params)), length=3
+        )
+        return end, trials
+
+    ends, trials = jax.jit(jax.vmap(train))(jnp.array(numbers))
+    for index, number in enumerate(numbers):
+        alone = trajectory(quadratic, case.make(**{key: number}), params, 3)
+        end = jax.tree.map(lambda leaf, index=index: leaf[index], ends)
+        chex.assert_trees_all_close(end, alone[-1].params, rtol=2e-3, atol=2e-4)
+        counted = [int(result.metrics["num_trials"]) for result in alone[1:]]
+        assert trials[index].tolist() == counted
+    assert not np.allclose(ends["b"][0], ends["b"][1], rtol=1e-2)
+
+
+# Params of every kind.
+
+Z = np.array([1.0 + 2.0j, -0.5 + 0.3j], np.complex64)
+
+
+def complex_loss(z):
+    """Curvatures 1 and 4 around 1 + 1j and 0, with a coupling."""
+    bowl = 0.5 * jnp.abs(z[0] - (1 + 1j)) ** 2 + 2.0 * jnp.abs(z[1]) ** 2
+    return bowl + 0.3 * jnp.real(z[0] * jnp.conj(z[1]) * (1 + 2j)) + 1.0
+
+
+def stacked_loss(parts):
+    return complex_loss(parts[0] + 1j * parts[1])
+
+
+# A step size for all coordinates: the complex plane is two real axes.
+ISOTROPIC = [name for name, case in ALIASES.items() if "adam" not in name]
+ISOTROPIC = [n for n in ISOTROPIC if n[:3] in ("sls", "sps", "pon")]
+
+
+@pytest.mark.parametrize("name", ISOTROPIC)
+def test_complex_params_move_as_their_real_and_imaginary_parts(name):
+    optimizer = ALIASES[name].make()
+    parts = jnp.stack([jnp.array(Z.real), jnp.array(Z.imag)])
+    results = trajectory(complex_loss, optimizer, jnp.array(Z), 3)
+    stacked = trajectory(stacked_loss, optimizer, parts, 3)
+    for found, wanted in zip(results[1:], stacked[1:], strict=True):
+        assert found.params.dtype == jnp.complex64
+        whole = wanted.params[0] + 1j * wanted.params[1]
+        np.testing.assert_allclose(found.params, whole, rtol=1e-4, atol=1e-5)
+        for key in ("step_size", "slope", "value"):
+            number = float(wanted.metrics[key])
+            assert float(found.metrics[key]) == pytest.approx(number, rel=1e-4)
+        assert found.metrics["num_trials"] == wanted.metrics["num_trials"]
+
+
+@pytest.mark.parametrize("name", [n for n in ALIASES if n not in ISOTROPIC])
+def test_preconditioned_rules_descend_in_complex_params(name):
+    """Their second moment is that of the modulus, so the plane is one coordinate."""
+    results = trajectory(complex_loss, ALIASES[name].make(), jnp.array(Z), 5)
+    assert results[-1].params.dtype == jnp.complex64
+    assert results[1].metrics["slope"] < 0
+    # The least value of the loss is below 1.
+    start = float(complex_loss(jnp.array(Z)))
+    assert float(complex_loss(results[-1].params)) < start - 0.05
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass
+class Layer:
+    """Leaves of four dtypes, one None."""
+
+    kernel: Any
+    scale: Any
+    offset: Any
+    table: Any
+    bias: Any = None
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass
+class Model:
+    """A dataclass in a dataclass, and metadata that is no leaf."""
+
+    layer: Layer
+    head: Any
+    name: str = dataclasses.field(default="model", metadata={"static": True})
+
+
+def mixed_model():
+    return Model(
+        Layer(
+            kernel=jnp.array([[1.0, -2.0], [0.5, 1.0]], jnp.bfloat16),
+            scale=jnp.array(1.5, jnp.float32),
+            offset=jnp.array([0.5, -0.5], jnp.float64),
+            table=jnp.array([1, 0], jnp.int8),
+        ),
+        head=(jnp.array([2.0, 1.0], jnp.float32), None, {}),
+    )
+
+
+def mixed_loss(model):
+    hidden = model.layer.kernel.astype(jnp.float64)[model.layer.table]
+    hidden = hidden * model.layer.scale + model.layer.offset
+    return 0.5 * jnp.sum(hidden**2) + 0.5 * jnp.sum(model.head[0] ** 2)
+
+
+@every_alias
+def test_a_nested_dataclass_of_mixed_dtypes(name):
+    """bf16, f32, f64, a frozen int8 and None: each leaf keeps its dtype, also in the
+    state, and what can be trained is."""
+    with jax.enable_x64(True):
+        model, optimizer = mixed_model(), ALIASES[name].make()
+        results = trajectory(mixed_loss, optimizer, model, 3)
+        for result in results[1:]:
+            assert types(result.params) == types(model)
+            assert types(result.opt_state) == types(results[0].opt_state)
+            assert result.params.layer.table.tolist() == [1, 0]
+            assert result.params.layer.bias is None and result.params.name == "model"
+            assert result.metrics["step_size"].dtype == jnp.float64
+        assert mixed_loss(results[-1].params) < mixed_loss(model)
+        moved = jax.tree.map(
+            lambda old, new: bool(jnp.any(old != new)), model, result.params
+        )
+        assert jax.tree.leaves(moved) == [True, True, True, False, True]
+
+
+@every_alias
+def test_make_step_on_an_empty_tree_makes_no_step(name):
+    result = trajectory(lambda params: jnp.array(1.0), ALIASES[name].make(), {}, 1)[1]
+    assert result.params == {}
+    assert result.metrics["step_size"] == 0 and not result.metrics["accepted"]
+    assert result.metrics["num_trials"] == 0
+
+
+# States.
+
+# What the docstrings promise under "Cost", in copies of the params.
+COPIES = dict.fromkeys(ALIASES, 0) | {
+    "sls_polyak": 1,
+    "sls_nesterov": 1,
+    "adam_sls": 1,
+    "adam_sls_momentum": 2,
+    "amsgrad_sls_heavy_ball": 3,
+    "adam_sps": 1,
+    "adam_ponos": 1,
+    "salsa": 2,
+    "salsa_ungated": 2,
+    "sign_descent": 1,
+}
+
+
+@every_alias
+def test_map_params_finds_the_copies_of_the_params_and_nothing_else(name):
+    optimizer, params = ALIASES[name].make(), quadratic_params()
+    state = optimizer.init(params)
+    marked = optax.tree.map_params(
+        optimizer,
+        lambda leaf, like: leaf.shape == like.shape,
+        state,
+        params,
+        transform_non_params=lambda leaf: None,
+    )
+    found = jax.tree.leaves(marked)
+    assert found == [True] * (COPIES[name] * len(params))
+    scalars = optax.tree.map_params(optimizer, lambda leaf: None, state)
+    assert all(leaf.ndim == 0 for leaf in jax.tree.leaves(scalars))
+
+
+@every_alias
+def test_a_second_search_in_the_chain_reports_under_its_own_number(name):
+    """It searches along the first one's displacement, and leaves its report alone."""
+    alone = trajectory(quadratic, ALIASES[name].make(), quadratic_params(), 1)[1]
+    second = optaxls.scale_by_line_search(
+        optaxls.armijo(0.1), optaxls.constant(0.125), name="second"
+    )
+    chain = optax.chain(ALIASES[name].make(), second)
+    result = trajectory(quadratic, chain, quadratic_params(), 1)[1]
+    for key, number in alone.metrics.items():
+        assert result.metrics[f"{key}_0"] == number
+    assert result.metrics["step_size_1"] == 0.125
+    assert result.metrics["accepted_1"] and result.metrics["num_trials_1"] == 1
+    assert "step_size" not in result.metrics
+    start = quadratic_params()
+    for key in start:
+        whole = alone.params[key] - start[key]
+        part = result.params[key] - start[key]
+        np.testing.assert_allclose(part, whole / 8, rtol=1e-3, atol=1e-6)
