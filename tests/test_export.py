@@ -1,0 +1,67 @@
+"""A train step of every optimizer exports for CPU, GPU and TPU, loop and all."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import pytest
+from jax import export
+
+import optaxls
+from tests import problems
+from tests.problems import ALIASES, quadratic, quadratic_params
+
+PLATFORMS = ("cpu", "cuda", "tpu")
+every_alias = pytest.mark.parametrize("name", ALIASES)
+
+
+@functools.cache
+def exported(name: str) -> export.Exported:
+    """One module for all platforms: what one of them cannot lower fails here."""
+    optimizer = ALIASES[name].make()
+    step = jax.jit(optaxls.make_step(quadratic, optimizer))
+    params = quadratic_params()
+    return export.export(step, platforms=PLATFORMS)(params, optimizer.init(params))
+
+
+@every_alias
+def test_a_step_lowers_for_every_platform(name):
+    assert exported(name).platforms == PLATFORMS
+
+
+@every_alias
+def test_the_search_is_one_loop_and_nothing_else_loops(name):
+    text = exported(name).mlir_module()
+    assert text.count("stablehlo.while") == int(ALIASES[name].searches)
+
+
+@every_alias
+def test_nothing_calls_back_to_the_host(name):
+    """No custom call at all: not even one that is no callback is needed."""
+    text = exported(name).mlir_module()
+    assert "custom_call" not in text
+    assert "outfeed" not in text and "send" not in text
+    assert not exported(name).ordered_effects
+    assert not exported(name).unordered_effects
+
+
+def test_a_callback_in_the_loss_would_be_seen():
+    def loss(params):
+        jax.debug.callback(lambda value: None, params["b"])
+        return quadratic(params)
+
+    optimizer = optaxls.ponos()
+    step, params = optaxls.make_step(loss, optimizer), quadratic_params()
+    lowered = jax.jit(step).trace(params, optimizer.init(params)).lower()
+    assert "custom_call" in lowered.as_text()
+
+
+@pytest.mark.parametrize("name", ["ponos", "salsa", "sign_descent"])
+def test_the_exported_step_takes_the_same_steps(name):
+    params = quadratic_params()
+    state = ALIASES[name].make().init(params)
+    for _ in range(3):
+        params, state, *_ = exported(name).call(params, state)
+    expected = problems.run(name, [problems.GOOD] * 3)[-1]["params"]
+    for key, leaf in expected.items():
+        assert jnp.allclose(params[key], leaf, rtol=1e-5, atol=1e-6)
