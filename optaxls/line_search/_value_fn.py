@@ -102,7 +102,8 @@ def make_origin(
     loss_eps = jnp.finfo(arrived if jnp.issubdtype(arrived, jnp.inexact) else dtype).eps
     value = as_scalar(0.0 if value is None else value, dtype)
     noise = 4 * float(loss_eps) * jnp.abs(value) + _params_noise(params, grad, value)
-    rounding = jnp.minimum(noise, jnp.abs(value))
+    # An overflow knows nothing of rounding: it must not forgive an ascent.
+    rounding = jnp.where(jnp.isfinite(noise), jnp.minimum(noise, jnp.abs(value)), 0)
     return Origin(
         params=params,
         grad=grad,
@@ -111,6 +112,6 @@ def make_origin(
         slope=_tree.inner(grad, direction, value.dtype),
         grad_sqnorm=_tree.sqnorm(grad, value.dtype),
         direction_sqnorm=_tree.sqnorm(direction, value.dtype),
-        rounding=jnp.where(jnp.isfinite(rounding), rounding, 0),
+        rounding=rounding,
         lower_bound=None if lower_bound is None else as_scalar(lower_bound, dtype),
     )

@@ -92,6 +92,24 @@ class _Preconditioner(NamedTuple):
             jax.tree.map(jnp.real, zeros) if self.variant == "amsgrad" else (),
         )
 
+    def tempered(self, grad: Params, sqnorm: jax.Array, old: Moments) -> Params:
+        """At most ten times as long as the gradients so far are in the square mean.
+
+        A batch whose loss exploded would else shorten all coordinates' steps for
+        1 / (1 - b2) steps and more.
+        """
+        seen = (old.count - self.first_count).astype(sqnorm.dtype)
+        weight = seen if self.variant == "adagrad" else 1 - self.b2**seen
+        leaves = jax.tree.leaves(old.second_moment)
+        total = sum(
+            (jnp.sum(leaf, dtype=sqnorm.dtype) for leaf in leaves),
+            jnp.zeros_like(sqnorm),
+        )
+        usual = total / jnp.where(weight > 0, weight, 1)
+        long = (usual > 0) & (sqnorm > 100 * usual)
+        factor = jnp.where(long, jnp.sqrt(100 * usual / jnp.where(long, sqnorm, 1)), 1)
+        return jax.tree.map(lambda g: (factor * g).astype(g.dtype), grad)
+
     def update(self, grad: Params, old: Moments) -> Moments:
         averaged = self.variant != "adagrad"
         kept, fresh = (self.b2, 1 - self.b2) if averaged else (1, 1)
@@ -160,7 +178,8 @@ def scale_by_preconditioned_search(
     + \epsilon)`. The rule finds :math:`\eta` along :math:`-P g`, whose slope
     :math:`-\sum_j P_j g_j^2` is always negative, and the update is
     :math:`-\eta P \hat m` with :math:`m_k = \beta_1 m_{k-1} + (1-\beta_1) g`.
-    Incoming updates are gradients: no ``optax.scale(-1.)`` before.
+    Incoming updates are gradients: no ``optax.scale(-1.)`` before. One longer than ten
+    times the root mean square of those before enters as that long.
 
     Args:
       step_rule: ``scale_by_line_search(...)`` or ``scale_by_initial_step(...)``.
@@ -228,8 +247,9 @@ def scale_by_preconditioned_search(
     ) -> tuple[Params, PreconditionedState]:
         _value_fn.require_arguments(name, params=params, value=value, grad=grad)
         _value_fn.require_same_leaves(name, updates, params=params, grad=grad)
-        moments = preconditioner.update(updates, state.moments)
         size = _tree.sqnorm(updates, _tree.scalar_dtype(params))
+        updates = preconditioner.tempered(updates, size, state.moments)
+        moments = preconditioner.update(updates, state.moments)
         finite = jnp.isfinite(_value_fn.as_scalar(value, size.dtype) + size)
         moments = _tree.select(finite, moments, state.moments)
         directions = preconditioner.directions(updates, moments)

@@ -24,6 +24,12 @@ def _excess(trial: Trial, reference: jax.Array, c: Any) -> jax.Array:
     return trial.value - reference - c * trial.linear_change
 
 
+def _tempered(value: jax.Array, usual: jax.Array) -> jax.Array:
+    """A loss as it may enter a memory: one that exploded as usual + 10 |usual|."""
+    known = jnp.isfinite(usual) & (usual != 0)
+    return jnp.where(known, jnp.minimum(value, usual + 10 * jnp.abs(usual)), value)
+
+
 def stateless_condition(fn: Callable[[Origin, Trial], Any]) -> Condition:
     r"""A condition from one function: accept a trial when ``fn(origin, trial) <= 0``.
 
@@ -178,7 +184,9 @@ def zhang_hager(c: float = 0.5, decay: float = 1.0) -> Condition:
 
     :math:`f(w_+) \le \max(C_k, f(w)) + c\,\langle g, w_+ - w\rangle` with
     :math:`Q_k = \xi Q_{k-1} + 1` and
-    :math:`C_k = (\xi Q_{k-1} C_{k-1} + f(w))/Q_k`.
+    :math:`C_k = (\xi Q_{k-1} C_{k-1} + f(w))/Q_k`. A loss more than :math:`10|C|` above
+    :math:`C` enters it as no more than that: published code keeps a batch that exploded
+    in its reference for good.
 
     Args:
       c: dimensionless, in (0, 1).
@@ -223,7 +231,8 @@ def zhang_hager(c: float = 0.5, decay: float = 1.0) -> Condition:
     def observe(memory: ZhangHagerMemory, origin: Origin) -> ZhangHagerMemory:
         old_weight = decay * memory.total_weight
         weight = old_weight + 1
-        mean = (old_weight * memory.mean_value + origin.value) / weight
+        value = _tempered(origin.value, memory.mean_value)
+        mean = (old_weight * memory.mean_value + value) / weight
         return ZhangHagerMemory(mean, weight)
 
     def judge(memory: ZhangHagerMemory, origin: Origin, trial: Trial) -> Verdict:
@@ -243,7 +252,8 @@ def window_armijo(c: float = 0.1, window: int = 10) -> Condition:
     r"""Nonmonotone Armijo against the largest of the last ``window`` losses.
 
     :math:`f(w_+) \le \max_{0 \le j < M} f_{k-j} + c\,\langle g, w_+ - w\rangle`, the
-    present loss included.
+    present loss included; a loss that exploded enters the window tempered, as in
+    ``zhang_hager``.
 
     Args:
       c: dimensionless, in (0, 1).
@@ -282,7 +292,8 @@ def window_armijo(c: float = 0.1, window: int = 10) -> Condition:
 
     def observe(memory: WindowMemory, origin: Origin) -> WindowMemory:
         values = jnp.roll(memory.recent_values, 1)
-        return WindowMemory(values.at[0].set(origin.value.astype(values.dtype)))
+        value = _tempered(origin.value, jnp.max(memory.recent_values))
+        return WindowMemory(values.at[0].set(value.astype(values.dtype)))
 
     def judge(memory: WindowMemory, origin: Origin, trial: Trial) -> Verdict:
         reference = jnp.maximum(jnp.max(memory.recent_values), origin.value)
@@ -292,10 +303,14 @@ def window_armijo(c: float = 0.1, window: int = 10) -> Condition:
 
 
 class SmoothedMemory(NamedTuple):
-    """Averages over the searches so far, in loss units and loss per unit step size."""
+    """Averages over the searches so far, in loss units and loss per unit step size.
+
+    They start from 0; ``share_seen`` in [0, 1) is the weight of what has been seen.
+    """
 
     mean_decrease: jax.Array
     mean_steepness: jax.Array
+    share_seen: jax.Array
 
 
 def smoothed_armijo(c: float = 0.5, decay: float = 0.9) -> Condition:
@@ -309,7 +324,9 @@ def smoothed_armijo(c: float = 0.5, decay: float = 0.9) -> Condition:
       \bar G \leftarrow \beta \bar G + (1 - \beta) G
 
     and then :math:`\bar\Delta \leftarrow \beta\bar\Delta + (1-\beta)\Delta`. One bad
-    batch no longer cuts the step; a single step may raise its batch's loss.
+    batch no longer cuts the step; a single step may raise its batch's loss. A batch
+    enters as at most ten times as steep as the average, and a failed search lets both
+    averages fade.
 
     Args:
       c: dimensionless, in (0, 1).
@@ -319,7 +336,7 @@ def smoothed_armijo(c: float = 0.5, decay: float = 0.9) -> Condition:
       A condition for ``scale_by_line_search``.
 
     State:
-      ``mean_decrease``, ``mean_steepness``, scalars.
+      ``mean_decrease``, ``mean_steepness``, ``share_seen``, scalars.
 
     Raises:
       ValueError: an argument lies outside its range.
@@ -348,27 +365,35 @@ def smoothed_armijo(c: float = 0.5, decay: float = 0.9) -> Condition:
 
     def init(params: Any) -> SmoothedMemory:
         zero = jnp.zeros((), _tree.scalar_dtype(params))
-        return SmoothedMemory(zero, zero)
+        return SmoothedMemory(zero, zero, zero)
 
     def judge(memory: SmoothedMemory, origin: Origin, trial: Trial) -> Verdict:
         decrease = smooth(memory.mean_decrease, origin.value - trial.value)
         steepness = smooth(memory.mean_steepness, -origin.slope)
-        return Verdict(c * trial.step_size * steepness - decrease)
+        # In units of this loss, in which differences are forgiven.
+        excess = c * trial.step_size * steepness - decrease
+        return Verdict(excess / (1 - decay))
 
     def commit(
         memory: SmoothedMemory, origin: Origin, outcome: Outcome
     ) -> SmoothedMemory:
-        # A failed search leaves both averages: its batch says nothing about the rest.
-        tested = (outcome.num_trials > 0) & outcome.accepted
-        # An exploded batch enters as one a hundred times as steep as the average.
+        # A failed search says nothing of the rest; but its averages may be to blame,
+        # and so both fade, until the test is Armijo's.
+        searched = outcome.num_trials > 0
+        faded = jax.tree.map(lambda mean: decay * mean, memory)
+        # An exploded batch enters as one ten times as steep as the average.
         known = memory.mean_steepness > 0
-        bound = 100 * memory.mean_steepness / jnp.where(known, -origin.slope, 1)
+        usual = memory.mean_steepness / jnp.where(known, memory.share_seen, 1)
+        bound = 10 * usual / jnp.where(known, -origin.slope, 1)
         weight = jnp.where(known, jnp.minimum(bound, 1), 1)
         decrease = weight * (origin.value - outcome.trial.value)
         new = SmoothedMemory(
-            smooth(memory.mean_decrease, decrease),
+            # Below 0 it would ask of every later step to make up for the past.
+            jnp.maximum(smooth(memory.mean_decrease, decrease), 0),
             smooth(memory.mean_steepness, weight * -origin.slope),
+            smooth(memory.share_seen, jnp.ones_like(decrease)),
         )
-        return _tree.select(tested, new, memory)
+        entered = _tree.select(outcome.accepted, new, faded)
+        return _tree.select(searched, entered, memory)
 
     return Condition(init, keep_memory, judge, commit)

@@ -130,8 +130,14 @@ def scale_by_extragradient(
         )
         new_state = new_state._replace(value=loss.astype(state.value.dtype))
         ahead = grad_fn(optax.apply_updates(params, extrapolation))
-        finite = jnp.isfinite(_tree.sqnorm(ahead, loss.dtype))
-        moves = (new_state.step_size > 0) & finite
+        # Free of cost: the fallback step is a trial as well, and held to the same test.
+        tried = jax.tree.map(jnp.subtract, ahead, grad)
+        change = _tree.sqnorm(tried, loss.dtype)
+        holds = change <= c**2 * origin.grad_sqnorm
+        moves = (new_state.step_size > 0) & (new_state.accepted | holds)
+        moves &= jnp.isfinite(change)
+        step_size = jnp.where(moves, new_state.step_size, 0)
+        new_state = new_state._replace(step_size=step_size)
         descent = _tree.scale(-new_state.step_size, _tree.conj(ahead), where=moves)
         return descent, new_state
 

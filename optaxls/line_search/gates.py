@@ -144,10 +144,11 @@ def every(n: int) -> Gate:
 
 
 class UnsteadyMemory(NamedTuple):
-    """Two running means of the searched step sizes, and the steps since a search."""
+    """Searched step sizes: two running means, the last; and the steps since."""
 
     slow_step: jax.Array
     fast_step: jax.Array
+    last_step: jax.Array
     steps_since_search: jax.Array
     num_steps: jax.Array
 
@@ -207,7 +208,7 @@ def when_unsteady(
     def init(params: Any) -> UnsteadyMemory:
         tiny = jnp.asarray(1e-8, _tree.scalar_dtype(params))
         never = jnp.asarray(max_period, jnp.int32)
-        return UnsteadyMemory(tiny, tiny, never, jnp.zeros((), jnp.int32))
+        return UnsteadyMemory(tiny, tiny, tiny, never, jnp.zeros((), jnp.int32))
 
     def should_search(memory: UnsteadyMemory, origin: Origin) -> jax.Array:
         del origin
@@ -215,6 +216,8 @@ def when_unsteady(
         ratio = jnp.maximum(ratio, 1 / ratio)
         period = jnp.minimum(1 / (ratio - 1 + 1e-8), max_period)
         due = memory.steps_since_search + 1 >= period
+        # Means that lie as far apart as before say nothing of a step that collapsed.
+        due |= jnp.abs(jnp.log(memory.last_step / memory.fast_step)) > jnp.log(10)
         return (memory.num_steps < warmup) | due
 
     def commit(
@@ -231,6 +234,7 @@ def when_unsteady(
         return UnsteadyMemory(
             mean(memory.slow_step, slow_decay),
             mean(memory.fast_step, fast_decay),
+            jnp.where(searched, step_size, memory.last_step),
             jnp.where(searched, 0, pause),
             _count(CountMemory(memory.num_steps), origin, outcome).num_steps,
         )

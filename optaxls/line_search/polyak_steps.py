@@ -106,9 +106,14 @@ def polyak(
 
 
 class SmoothedPolyakMemory(NamedTuple):
-    """The last step size that moved the params."""
+    """The last step size that moved the params, and whether the one before was near.
+
+    Without that a batch whose loss exploded would cost the epochs that it takes to grow
+    back.
+    """
 
     last_step: jax.Array
+    trusted: jax.Array
 
 
 def smoothed_polyak(
@@ -124,7 +129,8 @@ def smoothed_polyak(
     r"""The Polyak step size, which may not grow faster than ``growth`` per epoch.
 
     :math:`\min(\eta^{\text{Polyak}}_k,\ \gamma^{1/N}\eta_{k-1})`, see ``polyak`` and
-    ``grow``.
+    ``grow``. A step a hundred times shorter than the last becomes
+    :math:`\eta_{k-1}` only if the next batch confirms it.
 
     Args:
       polyak_c: as in ``polyak``; 0.2 in the paper's network experiments.
@@ -141,7 +147,8 @@ def smoothed_polyak(
       authors' code stores 0 there and never moves again.
 
     State:
-      ``last_step``, scalar.
+      ``last_step``, scalar; ``trusted``: False while a step a hundred times shorter
+      than the one before waits for the next batch to confirm it.
 
     Raises:
       ValueError: an argument lies outside its range.
@@ -168,7 +175,8 @@ def smoothed_polyak(
 
     def init(params: Any) -> SmoothedPolyakMemory:
         dtype = _tree.scalar_dtype(params)
-        return SmoothedPolyakMemory(jnp.asarray(initial_step_size, dtype))
+        first = jnp.asarray(initial_step_size, dtype)
+        return SmoothedPolyakMemory(first, jnp.zeros((), bool))
 
     def propose(memory: SmoothedPolyakMemory, origin: Origin) -> jax.Array:
         ratio = polyak_ratio(origin, polyak_c, lower_bound, eps)
@@ -179,8 +187,13 @@ def smoothed_polyak(
         memory: SmoothedPolyakMemory, origin: Origin, outcome: Outcome
     ) -> SmoothedPolyakMemory:
         del origin
-        moved = outcome.accepted & (outcome.trial.step_size > 0)
-        step_size = jnp.where(moved, outcome.trial.step_size, memory.last_step)
-        return SmoothedPolyakMemory(step_size)
+        step_size = outcome.trial.step_size
+        moved = outcome.accepted & (step_size > 0)
+        collapsed = step_size < _resume.COLLAPSE * memory.last_step
+        doubted = moved & memory.trusted & collapsed
+        last_step = jnp.where(moved & ~doubted, step_size, memory.last_step)
+        return SmoothedPolyakMemory(
+            last_step, jnp.where(moved, ~doubted, memory.trusted)
+        )
 
     return InitialStep(init, propose, commit)

@@ -48,6 +48,20 @@ def below_rounding(golden: Trajectory, ours: Replay) -> Marks:
     return (golden.n_evals > 0) & (golden.step_used < 1e-12) & (golden.step_used > 0)
 
 
+def exploded(golden: Trajectory, ours: Replay) -> Marks:
+    """Losses above eleven times the mean of those before."""
+    del golden
+    before = np.cumsum(ours.loss) - ours.loss
+    mean = before / np.maximum(np.arange(len(before)), 1)
+    return (mean > 0) & (ours.loss > 11 * mean)
+
+
+def collapsed(golden: Trajectory, ours: Replay) -> Marks:
+    del ours
+    shorter = golden.step_used[1:] < 0.01 * golden.step_used[:-1]
+    return np.concatenate([[False], shorter])
+
+
 def at_goldstein_cap(golden: Trajectory, ours: Replay) -> Marks:
     del ours
     return (golden.n_evals == 100) & (golden.step_used == _eta_max(golden))
@@ -98,6 +112,26 @@ def moves_on(golden: Trajectory, ours: Replay, problem: Problem, marks: Marks) -
     longer = ours.step_size[~marks] > 10 * golden.step_used[~marks]
     useful = np.min(ours.step_size[~marks]) > 1e-2
     return bool(longer[0] and useful)
+
+
+def moves_on_at_once(
+    golden: Trajectory, ours: Replay, problem: Problem, marks: Marks
+) -> bool:
+    """The step after the collapsed one is again as long as the one before it."""
+    del golden, problem
+    t = int(np.flatnonzero(marks)[0])
+    return bool(ours.step_size[t + 1] > 0.5 * ours.step_size[t - 1])
+
+
+def asks_for_more(
+    golden: Trajectory, ours: Replay, problem: Problem, marks: Marks
+) -> bool:
+    """Where the two part, ours makes more trials and takes a shorter step."""
+    del problem
+    t = int(np.flatnonzero(ours.num_trials != golden.n_evals)[0])
+    shorter = ours.accepted[t] and ours.step_size[t] < golden.step_used[t]
+    first = int(np.flatnonzero(marks)[0])
+    return bool(t >= first and shorter and ours.num_trials[t] > golden.n_evals[t])
 
 
 def falls_back_along_direction(

@@ -67,6 +67,10 @@ def bracket(loss, verdict, reference, slope, first, factor, budget=100):
 
 
 def zhang_hager(mean, weight, value, decay):
-    """The next mean and weight: Q' = decay Q + 1, C' = (decay Q C + f) / Q'."""
+    """The next mean and weight: Q' = decay Q + 1, C' = (decay Q C + f) / Q'.
+
+    A loss that is more than ten times |C| above C enters as that.
+    """
+    value = min(value, mean + 10 * abs(mean)) if mean else value
     new_weight = decay * weight + 1
     return (decay * weight * mean + value) / new_weight, new_weight

@@ -6,6 +6,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 import pytest
 
@@ -152,3 +153,29 @@ def test_a_tiny_gradient_of_bfloat16_params_is_remembered():
     for _ in range(3):
         _, state = tx.update(g, state, w, **given)
     assert float(state.moments.second_moment[0]) == pytest.approx(0.002997, rel=1e-3)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_an_exploded_gradient_enters_as_ten_times_the_usual_one(variant):
+    """And so the steps after it are of the usual length, all but for the factor."""
+
+    def second_moments(size):
+        tx = optaxls.scale_by_preconditioned_search(
+            optaxls.scale_by_initial_step(optaxls.constant(STEP)),
+            variant=variant, b1=0.0, b2=0.9,
+        )  # fmt: skip
+        w = jnp.ones(2)
+        state, moments = tx.init(w), []
+        for factor in (1.0, 1.0, 1.0, size):
+            g = factor * jnp.array([3.0, 4.0])
+            _, state = tx.update(g, state, w, value=jnp.array(1.0), grad=g)
+            moments.append(state.moments.second_moment)
+        return moments
+
+    *_, before, at_the_bound = second_moments(10.0)
+    for size in (1e3, 1e9):
+        exploded = second_moments(size)[-1]
+        np.testing.assert_allclose(exploded, at_the_bound, rtol=1e-4)
+    kept, fresh = (1.0, 1.0) if variant == "adagrad" else (0.9, 0.1)
+    below = kept * before + fresh * 9.9**2 * np.array([9.0, 16.0])
+    np.testing.assert_allclose(second_moments(9.9)[-1], below, rtol=1e-4)

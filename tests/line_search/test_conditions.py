@@ -77,6 +77,19 @@ def test_zhang_hager_is_the_recursion(losses, decay):
     assert float(verdict.too_long) == pytest.approx(7.0 - reference + 0.25 * 2.0)
 
 
+@pytest.mark.parametrize("usual", [2.0, -2.0])
+@pytest.mark.parametrize(
+    "condition", [optaxls.zhang_hager(0.5), optaxls.window_armijo(0.5, 3)]
+)
+def test_a_loss_that_exploded_does_not_rule_the_reference(condition, usual):
+    memory = condition.init(jnp.ones(1))
+    for value in (usual, usual, 1e12):
+        memory = condition.observe(memory, origin(value))
+    memory = condition.observe(memory, origin(usual))
+    allowed = -condition.judge(memory, origin(usual), trial(0.0, 0.0)).too_long
+    assert usual < allowed <= usual + 10 * abs(usual)
+
+
 def test_zhang_hager_with_decay_one_averages_and_with_zero_is_armijo():
     memories = {}
     for decay in (0.0, 1.0):
@@ -129,7 +142,8 @@ def test_smoothed_armijo_is_the_papers_arithmetic():
         steepness = decay * steepness + (1 - decay) * -slope
         at = origin(before, slope)
         verdict = condition.judge(memory, at, trial(step_size, after, slope))
-        expected = c * step_size * steepness - new_decrease
+        # In units of this step's loss, of which a share of 1 - decay enters.
+        expected = (c * step_size * steepness - new_decrease) / (1 - decay)
         assert float(verdict.too_long) == pytest.approx(expected, rel=1e-6)
         decrease = new_decrease
         memory = condition.commit(memory, at, outcome(step_size, value=after))
@@ -144,7 +158,7 @@ def test_smoothed_armijo_without_a_past_is_armijo(curvature, c, step_size):
     memory = smoothed.init(jnp.ones(1))
     one = on_quadratic(smoothed, curvature, step_size, memory).too_long
     other = on_quadratic(optaxls.armijo(c), curvature, step_size).too_long
-    assert float(one) == pytest.approx(0.1 * float(other), rel=1e-3, abs=1e-4)
+    assert float(one) == pytest.approx(float(other), rel=1e-3, abs=1e-3)
 
 
 @pytest.mark.parametrize("ended", [(0, True), (100, False), (0, False)])

@@ -100,3 +100,11 @@ def test_when_unsteady_rests_while_the_step_size_does_and_wakes_when_it_moves():
     assert sum(searched[:20]) == 20
     assert sum(searched[700:800]) in (10, 11)
     assert sum(searched[810:850]) > 6
+
+
+def test_when_unsteady_searches_on_while_the_last_step_is_far_below_its_means():
+    """The means come apart slowly: by them a pause follows a step that collapsed."""
+    searched = searched_steps(optaxls.when_unsteady(), [1.0] * 800 + [0.01] * 60)
+    first = searched.index(True, 800)
+    # fast = 0.9**n reaches ten times 0.01 after 23 searches.
+    assert all(searched[first : first + 23])

@@ -212,6 +212,24 @@ def test_smoothed_polyak_keeps_its_cap_where_nothing_moved(step, accepted):
     assert after.last_step == 0.25
 
 
+def capped_steps(ratios):
+    rule = optaxls.smoothed_polyak(0.5, initial_step_size=1.0, growth=2.0, eps=0.0)
+    memory, steps = rule.init(PARAMS), []
+    for ratio in ratios:
+        steps.append(propose(rule, memory, origin(0.5 * ratio, -1.0)))
+        memory = rule.commit(memory, origin(), outcome(steps[-1], num_trials=0))
+    return steps
+
+
+def test_smoothed_polyak_believes_a_collapse_once_it_is_confirmed():
+    """One exploded batch leaves the cap; two, or a first one, are what the loss is."""
+    once = capped_steps([1.0, 1e-6, 1.0, 1e-6, 1.0])
+    assert once == pytest.approx([1.0, 1e-6, 1.0, 1e-6, 1.0])
+    assert capped_steps([1.0, 1e-6, 1e-6, 1.0])[-1] == pytest.approx(2e-6)
+    assert capped_steps([1e-6, 1.0])[-1] == pytest.approx(2e-6)
+    assert capped_steps([1.0, 0.02, 1.0])[-1] == pytest.approx(0.04)
+
+
 def barzilai_borwein_steps(curvatures, num_steps, **arguments):
     rule = optaxls.barzilai_borwein(0.01, **arguments)
     w, memory, steps = jnp.ones(len(curvatures)), None, []
