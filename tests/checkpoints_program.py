@@ -16,7 +16,7 @@ import orbax.checkpoint as ocp
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 import optaxls
-from tests.problems import ALIASES
+from tests.problems import RULES
 
 STEPS = 3
 
@@ -55,7 +55,7 @@ def same_bits(left: Any, right: Any) -> bool:
 
 
 def run(name: str, folder: pathlib.Path, checkpointer: Any) -> dict[str, Any]:
-    optimizer = ALIASES[name].make()
+    optimizer = RULES[name].make()
     step = jax.jit(optaxls.make_step(loss, optimizer))
 
     def train(tree: Any) -> Any:
@@ -87,7 +87,7 @@ def run(name: str, folder: pathlib.Path, checkpointer: Any) -> dict[str, Any]:
 def main() -> None:
     folder = pathlib.Path(sys.argv[1])
     with ocp.StandardCheckpointer() as checkpointer:
-        print(json.dumps({name: run(name, folder, checkpointer) for name in ALIASES}))
+        print(json.dumps({name: run(name, folder, checkpointer) for name in RULES}))
 
 
 if __name__ == "__main__":

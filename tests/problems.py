@@ -1,9 +1,7 @@
 """Tiny problems with known answers, and the table of optimizers under test."""
 
-import contextlib
 import functools
-import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -11,6 +9,7 @@ import jax.numpy as jnp
 import optax
 
 import optaxls
+from tests import part_rules
 
 SEARCHED = ("value", "grad", "value_fn")
 
@@ -69,6 +68,15 @@ ALIASES: dict[str, Case] = {
     "salsa_ungated": _case(optaxls.salsa, SEARCHED, gated=False),
     "sign_descent": _case(optaxls.sign_descent, (), True, learning_rate=0.01),
 }
+PARTS: dict[str, Case] = {
+    "spectral": _case(part_rules.spectral, SEARCHED),
+    "bracketed": _case(part_rules.bracketed, SEARCHED),
+    "smoothed": _case(part_rules.smoothed, SEARCHED),
+    "guarded": _case(part_rules.guarded, SEARCHED),
+    "own_condition": _case(part_rules.own_condition, SEARCHED),
+    "secant": _case(part_rules.secant, ("grad",)),
+}
+RULES = ALIASES | PARTS
 SEARCHING = [name for name, case in ALIASES.items() if case.searches]
 
 
@@ -143,7 +151,7 @@ def faulty_update(optimizer: Any) -> Callable[..., Any]:
 @functools.cache
 def compiled(name: str) -> tuple[Any, Callable[..., Any]]:
     """The optimizer of that name and its jitted faulty update, shared by the tests."""
-    optimizer = ALIASES[name].make()
+    optimizer = RULES[name].make()
     return optimizer, jax.jit(faulty_update(optimizer))
 
 
@@ -171,29 +179,3 @@ def least_squares(num_rows: int, num_columns: int, seed: int = 0):
     rows = jax.random.normal(keys[0], (num_rows, num_columns))
     solution = jax.random.normal(keys[1], (num_columns,))
     return rows, rows @ solution, solution
-
-
-class _Compilations(logging.Handler):
-    def __init__(self) -> None:
-        super().__init__()
-        self.names: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        if (message := record.getMessage()).startswith("Finished XLA compilation"):
-            self.names.append(message)
-
-
-@contextlib.contextmanager
-def compilations() -> Iterator[list[str]]:
-    """Lists the XLA compilations that happen inside the block."""
-    handler, logger = _Compilations(), logging.getLogger("jax._src.dispatch")
-    level, propagate = logger.level, logger.propagate
-    logger.addHandler(handler)
-    logger.setLevel(logging.DEBUG)
-    logger.propagate = False
-    try:
-        yield handler.names
-    finally:
-        logger.removeHandler(handler)
-        logger.setLevel(level)
-        logger.propagate = propagate

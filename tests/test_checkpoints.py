@@ -13,12 +13,12 @@ import jax
 import pytest
 
 from tests import problems
-from tests.problems import ALIASES, GOOD, as_arrays, quadratic_params
+from tests.problems import GOOD, RULES, as_arrays, quadratic_params
 
 ocp = pytest.importorskip("orbax.checkpoint")
 
 PROGRAM = pathlib.Path(__file__).with_name("checkpoints_program.py")
-every_alias = pytest.mark.parametrize("name", ALIASES)
+every_alias = pytest.mark.parametrize("name", RULES)
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def restored(name, folder, target):
 def fresh(name):
     """A run that begins: the target that a resuming script has at hand."""
     params = quadratic_params()
-    return {"params": params, "state": ALIASES[name].make().init(params)}
+    return {"params": params, "state": RULES[name].make().init(params)}
 
 
 @every_alias

@@ -14,9 +14,10 @@ import pytest
 
 import optaxls
 from tests import problems
-from tests.problems import ALIASES, GOOD, Fault, quadratic, quadratic_params
+from tests.compilations import compilations
+from tests.problems import GOOD, RULES, Fault, quadratic, quadratic_params
 
-every_alias = pytest.mark.parametrize("name", ALIASES)
+every_alias = pytest.mark.parametrize("name", RULES)
 
 
 def arguments(params, loss=quadratic):
@@ -77,7 +78,7 @@ def test_states_and_updates_never_change_their_types(name, kind):
     x64, dtype, scalar_dtype = KINDS[kind]
     with jax.enable_x64(x64):
         params = quadratic_params(dtype)
-        optimizer = ALIASES[name].make()
+        optimizer = RULES[name].make()
         state = optimizer.init(params)
         updates, new_state = traced_step(optimizer, params, state)
         assert signature(new_state) == signature(state)
@@ -91,7 +92,7 @@ def test_states_and_updates_never_change_their_types(name, kind):
 @every_alias
 def test_a_float64_loss_of_float32_params_keeps_the_types(name):
     with jax.enable_x64(True):
-        optimizer, params = ALIASES[name].make(), quadratic_params()
+        optimizer, params = RULES[name].make(), quadratic_params()
         state = optimizer.init(params)
         updates, new_state = traced_step(
             optimizer, params, state, lambda at: quadratic(at).astype(jnp.float64)
@@ -108,7 +109,7 @@ def test_mixed_dtypes_none_and_empty_leaves_go_through(name):
     def loss(params):
         return quadratic(params) + jnp.sum(params["pair"][0] ** 2)
 
-    optimizer = ALIASES[name].make()
+    optimizer = RULES[name].make()
     state = optimizer.init(params)
     grad, given = arguments(params, loss)
     updates, new_state = optimizer.update(grad, state, params, **given)
@@ -123,7 +124,7 @@ def test_mixed_dtypes_none_and_empty_leaves_go_through(name):
 
 @every_alias
 def test_an_empty_tree_gives_no_step(name):
-    optimizer = ALIASES[name].make()
+    optimizer = RULES[name].make()
     grad, given = {}, {"value": jnp.array(1.0), "grad": {}}
     given |= {"value_fn": lambda params: jnp.array(0.0), "grad_fn": lambda params: {}}
     updates, state = optimizer.update(grad, optimizer.init({}), {}, **given)
@@ -134,7 +135,7 @@ def test_an_empty_tree_gives_no_step(name):
 
 @every_alias
 def test_jit_equals_eager(name):
-    optimizer = ALIASES[name].make()
+    optimizer = RULES[name].make()
     params = quadratic_params()
     state = optimizer.init(params)
     compiled = problems.run(name, [GOOD] * 2)
@@ -151,9 +152,9 @@ def test_jit_equals_eager(name):
 SAME_PROGRAM = {"sls_keep", "sls_restart", "ponos_forgetful", "salsa_ungated"}
 
 
-@pytest.mark.parametrize("name", [n for n in ALIASES if n not in SAME_PROGRAM])
+@pytest.mark.parametrize("name", [n for n in RULES if n not in SAME_PROGRAM])
 def test_scan_under_vmap_equals_separate_loops(name):
-    optimizer = ALIASES[name].make()
+    optimizer = RULES[name].make()
     update = problems.faulty_update(optimizer)
     nan = Fault(value=problems.NAN, grad=problems.NAN)
     runs = {1.0: [GOOD, nan, GOOD], 0.01: [GOOD, Fault(offset=1e9), GOOD]}
@@ -184,13 +185,13 @@ def test_scan_under_vmap_equals_separate_loops(name):
             assert reports[key][index].tolist() == expected
 
 
-NEEDS = [(name, key) for name, case in ALIASES.items() for key in case.uses]
-NEEDS += [(name, "params") for name in ALIASES]
+NEEDS = [(name, key) for name, case in RULES.items() for key in case.uses]
+NEEDS += [(name, "params") for name in RULES]
 
 
 @pytest.mark.parametrize("name,missing", NEEDS)
 def test_a_missing_argument_is_named_with_the_rule_and_the_cure(name, missing):
-    case = ALIASES[name]
+    case = RULES[name]
     optimizer, params = case.make(), quadratic_params()
     grad, given = arguments(params)
     given = {key: given[key] for key in case.uses if key != missing}
@@ -208,7 +209,7 @@ def test_a_missing_argument_is_named_with_the_rule_and_the_cure(name, missing):
 
 @every_alias
 def test_only_what_a_rule_uses_is_needed_and_the_rest_is_ignored(name):
-    case = ALIASES[name]
+    case = RULES[name]
     optimizer, params = case.make(), quadratic_params()
     grad, given = arguments(params)
     needed = {key: given[key] for key in case.uses}
@@ -222,7 +223,7 @@ def test_only_what_a_rule_uses_is_needed_and_the_rest_is_ignored(name):
 
 @every_alias
 def test_inject_hyperparams_changes_nothing(name):
-    case = ALIASES[name]
+    case = RULES[name]
     given = getattr(case.make, "keywords", {})
     injected = optax.inject_hyperparams(case.factory)(**given)
     history = list(steps(injected, quadratic_params(), 4))
@@ -236,11 +237,11 @@ def test_inject_hyperparams_changes_nothing(name):
 
 @every_alias
 def test_one_program_per_training_loop(name):
-    optimizer = ALIASES[name].make()
+    optimizer = RULES[name].make()
     step = jax.jit(optaxls.make_step(quadratic, optimizer))
     params = quadratic_params()
     state = optimizer.init(params)
-    with problems.compilations() as compiled:
+    with compilations() as compiled:
         for _ in range(3):
             params, state, *_ = step(params, state)
     assert sum("jit(step)" in line for line in compiled) == 1
@@ -254,7 +255,7 @@ def test_the_report_is_found_by_name(name):
         assert optax.tree.get(state, key) is report[key]
         assert report[key].shape == ()
     assert report["step_size"] > 0 and report["accepted"]
-    if not ALIASES[name].searches:
+    if not RULES[name].searches:
         assert report["num_trials"] == 0
     else:
         assert 1 <= report["num_trials"] <= 100
@@ -263,7 +264,7 @@ def test_the_report_is_found_by_name(name):
 @every_alias
 def test_map_params_is_possible(name):
     """What sharding and masking tools call; optax's searches raise IndexError."""
-    optimizer = ALIASES[name].make()
+    optimizer = RULES[name].make()
     state = optimizer.init(quadratic_params())
     same = optax.tree.map_params(optimizer, lambda leaf: leaf, state)
     chex.assert_trees_all_equal(same, state)
@@ -272,7 +273,7 @@ def test_map_params_is_possible(name):
 
 @every_alias
 def test_no_callback_to_the_host(name):
-    optimizer = ALIASES[name].make()
+    optimizer = RULES[name].make()
     params = quadratic_params()
     program = jax.make_jaxpr(problems.faulty_update(optimizer))(
         params, optimizer.init(params), problems.as_arrays(GOOD)
@@ -290,7 +291,7 @@ def test_the_loss_goes_down(name):
 
 @every_alias
 def test_states_hold_arrays_only_in_named_tuples(name):
-    state = ALIASES[name].make().init(quadratic_params())
+    state = RULES[name].make().init(quadratic_params())
     for leaf in jax.tree.leaves(state):
         assert isinstance(leaf, jax.Array)
 

@@ -15,9 +15,9 @@ import optax
 import pytest
 
 import optaxls
-from tests.problems import ALIASES, quadratic, quadratic_params
+from tests.problems import ALIASES, RULES, quadratic, quadratic_params
 
-every_alias = pytest.mark.parametrize("name", ALIASES)
+every_alias = pytest.mark.parametrize("name", RULES)
 
 # Variants that differ by a number only; compiling takes long.
 SAME_PROGRAM = {"sls_keep", "sls_restart", "ponos_forgetful", "salsa_ungated"}
@@ -28,7 +28,7 @@ def programs(*names):
     not named here are slow tests."""
     params = [
         pytest.param(name, marks=() if name in names else pytest.mark.slow)
-        for name in ALIASES
+        for name in RULES
         if name not in SAME_PROGRAM
     ]
     return pytest.mark.parametrize("name", params)
@@ -54,7 +54,7 @@ def types(tree):
 
 @programs("sls", "sps", "ponos", "salsa", "sign_descent")
 def test_donated_steps_of_a_rematerialised_loss_are_the_plain_ones(name):
-    optimizer = ALIASES[name].make()
+    optimizer = RULES[name].make()
     plain = trajectory(quadratic, optimizer, quadratic_params(), 4)
     step = jax.jit(
         optaxls.make_step(jax.checkpoint(quadratic), optimizer), donate_argnums=(0, 1)
@@ -70,7 +70,7 @@ def test_donated_steps_of_a_rematerialised_loss_are_the_plain_ones(name):
 
 def after_a_step(name):
     """The loss after a step from ``factor`` times the start, in float64."""
-    optimizer, start = ALIASES[name].make(), quadratic_params(jnp.float64)
+    optimizer, start = RULES[name].make(), quadratic_params(jnp.float64)
     state = optimizer.init(start)
 
     def fn(factor):
@@ -103,7 +103,7 @@ def test_a_gradient_through_an_update_is_right_or_refused(name):
         try:
             slope = jax.grad(fn)(1.0)
         except ValueError as error:
-            assert ALIASES[name].searches
+            assert RULES[name].searches
             assert "Reverse-mode differentiation does not work" in str(error)
         else:
             assert float(slope) == slope_of(fn)
@@ -133,13 +133,19 @@ HYPERPARAMETERS = {
     "adam_ponos": ("polyak_c", (0.1, 9.0)),
     "salsa": ("c", (0.3, 0.7)),
     "sign_descent": ("learning_rate", (0.01, 0.1)),
+    "spectral": ("max_step_size", (0.01, 10.0)),
+    "bracketed": ("max_step_size", (0.02, 0.2)),
+    "smoothed": ("growth", (1.0, 3.0)),
+    "guarded": ("polyak_c", (0.7, 5.0)),
+    "own_condition": ("factor", (0.05, 0.95)),
+    "secant": ("initial_step_size", (0.01, 0.2)),
 }
 
 
 @programs("sls", "sps", "ponos", "adam_sls_momentum")
 def test_vmap_over_a_hyperparameter_equals_separate_runs(name):
     key, numbers = HYPERPARAMETERS[name]
-    case, params = ALIASES[name], quadratic_params()
+    case, params = RULES[name], quadratic_params()
 
     def train(number):
         optimizer = case.make(**{key: number})
@@ -186,7 +192,7 @@ ISOTROPIC = [n for n in ISOTROPIC if n[:3] in ("sls", "sps", "pon")]
 
 @pytest.mark.parametrize("name", ISOTROPIC)
 def test_complex_params_move_as_their_real_and_imaginary_parts(name):
-    optimizer = ALIASES[name].make()
+    optimizer = RULES[name].make()
     parts = jnp.stack([jnp.array(Z.real), jnp.array(Z.imag)])
     results = trajectory(complex_loss, optimizer, jnp.array(Z), 3)
     stacked = trajectory(stacked_loss, optimizer, parts, 3)
@@ -203,7 +209,7 @@ def test_complex_params_move_as_their_real_and_imaginary_parts(name):
 @pytest.mark.parametrize("name", [n for n in ALIASES if n not in ISOTROPIC])
 def test_preconditioned_rules_descend_in_complex_params(name):
     """Their second moment is that of the modulus, so the plane is one coordinate."""
-    results = trajectory(complex_loss, ALIASES[name].make(), jnp.array(Z), 5)
+    results = trajectory(complex_loss, RULES[name].make(), jnp.array(Z), 5)
     assert results[-1].params.dtype == jnp.complex64
     assert results[1].metrics["slope"] < 0
     # The least value of the loss is below 1.
@@ -256,7 +262,7 @@ def test_a_nested_dataclass_of_mixed_dtypes(name):
     """bf16, f32, f64, a frozen int8 and None: each leaf keeps its dtype, also in the
     state, and what can be trained is."""
     with jax.enable_x64(True):
-        model, optimizer = mixed_model(), ALIASES[name].make()
+        model, optimizer = mixed_model(), RULES[name].make()
         results = trajectory(mixed_loss, optimizer, model, 3)
         for result in results[1:]:
             assert types(result.params) == types(model)
@@ -273,7 +279,7 @@ def test_a_nested_dataclass_of_mixed_dtypes(name):
 
 @every_alias
 def test_make_step_on_an_empty_tree_makes_no_step(name):
-    result = trajectory(lambda params: jnp.array(1.0), ALIASES[name].make(), {}, 1)[1]
+    result = trajectory(lambda params: jnp.array(1.0), RULES[name].make(), {}, 1)[1]
     assert result.params == {}
     assert result.metrics["step_size"] == 0 and not result.metrics["accepted"]
     assert result.metrics["num_trials"] == 0
@@ -282,7 +288,9 @@ def test_make_step_on_an_empty_tree_makes_no_step(name):
 # States.
 
 # What the docstrings promise under "Cost", in copies of the params.
-COPIES = dict.fromkeys(ALIASES, 0) | {
+COPIES = dict.fromkeys(RULES, 0) | {
+    "spectral": 2,
+    "secant": 2,
     "sls_polyak": 1,
     "sls_nesterov": 1,
     "adam_sls": 1,
@@ -298,7 +306,7 @@ COPIES = dict.fromkeys(ALIASES, 0) | {
 
 @every_alias
 def test_map_params_finds_the_copies_of_the_params_and_nothing_else(name):
-    optimizer, params = ALIASES[name].make(), quadratic_params()
+    optimizer, params = RULES[name].make(), quadratic_params()
     state = optimizer.init(params)
     marked = optax.tree.map_params(
         optimizer,
@@ -310,17 +318,19 @@ def test_map_params_finds_the_copies_of_the_params_and_nothing_else(name):
     found = jax.tree.leaves(marked)
     assert found == [True] * (COPIES[name] * len(params))
     scalars = optax.tree.map_params(optimizer, lambda leaf: None, state)
-    assert all(leaf.ndim == 0 for leaf in jax.tree.leaves(scalars))
+    # Four: the losses in spectral's window.
+    most = 4 if name == "spectral" else 1
+    assert all(leaf.size <= most for leaf in jax.tree.leaves(scalars))
 
 
 @every_alias
 def test_a_second_search_in_the_chain_reports_under_its_own_number(name):
     """It searches along the first one's displacement, and leaves its report alone."""
-    alone = trajectory(quadratic, ALIASES[name].make(), quadratic_params(), 1)[1]
+    alone = trajectory(quadratic, RULES[name].make(), quadratic_params(), 1)[1]
     second = optaxls.scale_by_line_search(
         optaxls.armijo(0.1), optaxls.constant(0.125), name="second"
     )
-    chain = optax.chain(ALIASES[name].make(), second)
+    chain = optax.chain(RULES[name].make(), second)
     result = trajectory(quadratic, chain, quadratic_params(), 1)[1]
     for key, number in alone.metrics.items():
         assert result.metrics[f"{key}_0"] == number

@@ -9,16 +9,16 @@ from jax import export
 
 import optaxls
 from tests import problems
-from tests.problems import ALIASES, quadratic, quadratic_params
+from tests.problems import RULES, quadratic, quadratic_params
 
 PLATFORMS = ("cpu", "cuda", "tpu")
-every_alias = pytest.mark.parametrize("name", ALIASES)
+every_alias = pytest.mark.parametrize("name", RULES)
 
 
 @functools.cache
 def exported(name: str) -> export.Exported:
     """One module for all platforms: what one of them cannot lower fails here."""
-    optimizer = ALIASES[name].make()
+    optimizer = RULES[name].make()
     step = jax.jit(optaxls.make_step(quadratic, optimizer))
     params = quadratic_params()
     return export.export(step, platforms=PLATFORMS)(params, optimizer.init(params))
@@ -32,7 +32,7 @@ def test_a_step_lowers_for_every_platform(name):
 @every_alias
 def test_the_search_is_one_loop_and_nothing_else_loops(name):
     text = exported(name).mlir_module()
-    assert text.count("stablehlo.while") == int(ALIASES[name].searches)
+    assert text.count("stablehlo.while") == int(RULES[name].searches)
 
 
 @every_alias
@@ -59,7 +59,7 @@ def test_a_callback_in_the_loss_would_be_seen():
 @pytest.mark.parametrize("name", ["ponos", "salsa", "sign_descent"])
 def test_the_exported_step_takes_the_same_steps(name):
     params = quadratic_params()
-    state = ALIASES[name].make().init(params)
+    state = RULES[name].make().init(params)
     for _ in range(3):
         params, state, *_ = exported(name).call(params, state)
     expected = problems.run(name, [problems.GOOD] * 3)[-1]["params"]

@@ -15,6 +15,7 @@ import pytest
 import optaxls
 from optaxls import Verdict
 from tests import problems
+from tests.compilations import compilations
 
 NAN = float("nan")
 
@@ -247,7 +248,7 @@ def test_t13_a_second_eager_step_compiles_nothing_and_sees_its_own_batch(name):
 
     first, second = arguments(jnp.array([1.0, 2.0])), arguments(jnp.array([3.0, 4.0]))
     _, state = optimizer.update(first["grad"], state, w, **first)
-    with problems.compilations() as compiled:
+    with compilations() as compiled:
         updates, after = optimizer.update(second["grad"], state, w, **second)
     assert compiled == []
 

@@ -55,6 +55,20 @@ def require_same_leaves(rule: str, updates: Any, **trees: Any) -> None:
             )
 
 
+def hold_integers(updates: Any, params: Any) -> Any:
+    """``updates`` with zeros for the leaves of ``params`` that cannot be trained.
+
+    ``optax.scale(-1.0)`` makes floats of an integer leaf's zero gradient.
+    """
+    if jax.tree.structure(updates) != jax.tree.structure(params):
+        return updates
+    return jax.tree.map(
+        lambda u, p: u if jnp.issubdtype(p.dtype, jnp.inexact) else jnp.zeros_like(p),
+        updates,
+        jax.tree.map(jnp.asarray, params),
+    )
+
+
 def as_scalar(value: Any, dtype: Any) -> jax.Array:
     """A loss as a real scalar of ``dtype`` or wider; an aux is dropped."""
     if isinstance(value, tuple):

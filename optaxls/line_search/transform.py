@@ -174,6 +174,7 @@ def scale_by_line_search(
         _value_fn.require_arguments(
             name, params=params, value=value, grad=grad, value_fn=value_fn
         )
+        updates = _value_fn.hold_integers(updates, params)
         _value_fn.require_same_leaves(name, updates, params=params, grad=grad)
         origin = _value_fn.make_origin(
             params, grad, updates, value, extra.get("lower_bound")
@@ -264,6 +265,7 @@ def scale_by_initial_step(
         given = {"value": value, "grad": grad}
         used = {key: given[key] for key in initial_step.uses}
         _value_fn.require_arguments(name, params=params, **used)
+        updates = _value_fn.hold_integers(updates, params)
         if initial_step.uses or grad is not None:
             trees = {"params": params} if grad is None else {"grad": grad}
             _value_fn.require_same_leaves(name, updates, **trees)

@@ -238,8 +238,9 @@ def test_damaged_checkpoint_is_refused(python, finished):
     resume = (*finished.arguments, "--resume", "--out", finished.folder)
     ended = python(code, *resume)
     assert (ended.returncode, ended.stdout) == (2, "")
-    assert len(ended.stderr.splitlines()) == 1
-    assert str(victim.parent) in ended.stderr
+    # Grain warns of an older jaxlib; of ours there is one line.
+    lines = [line for line in ended.stderr.splitlines() if "WARNING:absl" not in line]
+    assert len(lines) == 1 and str(victim.parent) in lines[0]
     assert contents(finished.folder) == before
 
 
