@@ -245,6 +245,17 @@ def test_damaged_checkpoint_is_refused(python, finished):
 
 
 @pytest.mark.slow
+def test_a_residual_network_with_batch_norm_learns(command, small_npz, tmp_path):
+    """Through the same command: its running statistics serve the evaluation."""
+    given = ("--data", small_npz, "--model", "resnet", "--epochs", "12")
+    assert command(*given, "--batch-size", "20", "--out", "run").code == 0
+    numbers = json.loads((tmp_path / "run" / "results.json").read_text())
+    ponos = numbers["optimizers"][0]
+    assert ponos["optimizer"] == "ponos" and ponos["train_loss"] < 0.3
+    assert ponos["scores"]["test accuracy (%)"] > 70
+
+
+@pytest.mark.slow
 def test_default_run_reaches_the_promised_accuracy(command, tmp_path):
     assert command("--out", "run").code == 0
     numbers = json.loads((tmp_path / "run" / "results.json").read_text())
