@@ -15,6 +15,10 @@ from optaxls._types import Verdict as Verdict
 from optaxls._types import keep_memory as keep_memory
 from optaxls._types import no_memory as no_memory
 
+# Directions before a search.
+from optaxls.directions import cautious as cautious
+from optaxls.directions import guarded as guarded
+
 # Searches.
 from optaxls.line_search._engine import adaptive_backtracking as adaptive_backtracking
 from optaxls.line_search._engine import backtracking as backtracking
@@ -52,6 +56,7 @@ from optaxls.line_search.gates import first as first
 from optaxls.line_search.gates import when_unsteady as when_unsteady
 
 # Initial steps.
+from optaxls.line_search.hindsight import hindsight as hindsight
 from optaxls.line_search.initial_steps import barzilai_borwein as barzilai_borwein
 from optaxls.line_search.initial_steps import capped as capped
 from optaxls.line_search.initial_steps import constant as constant

@@ -49,6 +49,16 @@ def sqnorm(tree: Any, dtype: Any) -> jax.Array:
     return functools.reduce(operator.add, sums, jnp.zeros((), dtype))
 
 
+def tempering(norm_squared: jax.Array, usual: jax.Array) -> jax.Array:
+    """The factor that makes a vector at most ten times as long as ``sqrt(usual)``.
+
+    A batch whose loss exploded must not rule a memory of squared gradients; a
+    ``usual`` of 0 says that nothing is known.
+    """
+    long = (usual > 0) & (norm_squared > 100 * usual)
+    return jnp.where(long, jnp.sqrt(100 * usual / jnp.where(long, norm_squared, 1)), 1)
+
+
 def conj(tree: Any) -> Any:
     """Complex leaves conjugated: from JAX's gradient to the direction of ascent."""
     return jax.tree.map(

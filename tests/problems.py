@@ -74,6 +74,7 @@ PARTS: dict[str, Case] = {
     "smoothed": _case(part_rules.smoothed, SEARCHED),
     "guarded": _case(part_rules.guarded, SEARCHED),
     "own_condition": _case(part_rules.own_condition, SEARCHED),
+    "judged": _case(part_rules.judged, SEARCHED),
     "secant": _case(part_rules.secant, ("grad",)),
 }
 RULES = ALIASES | PARTS

@@ -21,6 +21,8 @@ LAYERS = {
     "line_search._paths": 2,
     "line_search._resume": 2,
     "line_search._engine": 3,
+    "directions": 3,
+    "line_search.hindsight": 3,
     "line_search.conditions": 3,
     "line_search.initial_steps": 3,
     "line_search.polyak_steps": 3,

@@ -45,6 +45,8 @@ PARTS = {
     "polyak": ["polyak_c", "lower_bound", "min_step_size", "max_step_size", "memory"],
     "smoothed_polyak": ["polyak_c", "lower_bound"],
     "barzilai_borwein": [],
+    "hindsight": ["rate", "tolerance", "decay"],
+    "cautious": [],
     "capped": ["rule", "max_step_size"],
     "backtracking": ["decrease_factor", "increase_factor", "max_trials"],
     "adaptive_backtracking": ["decrease_factor"],

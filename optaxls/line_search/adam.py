@@ -106,8 +106,7 @@ class _Preconditioner(NamedTuple):
             jnp.zeros_like(sqnorm),
         )
         usual = total / jnp.where(weight > 0, weight, 1)
-        long = (usual > 0) & (sqnorm > 100 * usual)
-        factor = jnp.where(long, jnp.sqrt(100 * usual / jnp.where(long, sqnorm, 1)), 1)
+        factor = _tree.tempering(sqnorm, usual)
         return jax.tree.map(lambda g: (factor * g).astype(g.dtype), grad)
 
     def update(self, grad: Params, old: Moments) -> Moments:

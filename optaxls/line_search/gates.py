@@ -59,6 +59,9 @@ def _count(memory: CountMemory, origin: Origin, outcome: Outcome) -> CountMemory
 def first(n: int) -> Gate:
     """Searches in the first ``n`` steps only, then trusts the proposal.
 
+    A step that cannot be searched, without a slope or with a batch that is not finite,
+    does not count.
+
     Args:
       n: number of steps, >= 1.
 
@@ -66,7 +69,7 @@ def first(n: int) -> Gate:
       A gate for ``scale_by_line_search``.
 
     State:
-      ``num_steps``, int32.
+      ``num_steps``: searched ones, int32.
 
     Raises:
       ValueError: ``n`` lies outside its range.
@@ -96,7 +99,11 @@ def first(n: int) -> Gate:
         del origin
         return memory.num_steps < n
 
-    return Gate(_count_init, should_search, _count)
+    def commit(memory: CountMemory, origin: Origin, outcome: Outcome) -> CountMemory:
+        searched = outcome.num_trials > 0
+        return _tree.select(searched, _count(memory, origin, outcome), memory)
+
+    return Gate(_count_init, should_search, commit)
 
 
 def every(n: int) -> Gate:
