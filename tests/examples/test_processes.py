@@ -100,7 +100,7 @@ def told(out: Path, number: int, optimizer: str) -> dict[str, np.ndarray]:
         ("train", "--model normalised --epochs 2 --batch-size 40", "sls"),
         (
             "train_lm",
-            "--vocabulary 50 --length 8 --epochs 1 --batch-size 1000",
+            "--vocabulary 50 --length 8 --epochs 1 --batch-size 2000",
             "ponos",
         ),
     ],
