@@ -130,6 +130,13 @@ class _Preconditioner(NamedTuple):
             jax.tree.map(jnp.maximum, v_max, v) if self.variant == "amsgrad" else (),
         )
 
+    def advance(self, grad: Params, value: Any, old: Moments) -> tuple[Params, Moments]:
+        """The tempered gradient and the next moments, the old ones after a NaN."""
+        size = _tree.sqnorm(grad, _tree.scalar_dtype(grad))
+        grad = self.tempered(grad, size, old)
+        finite = jnp.isfinite(_value_fn.as_scalar(value, size.dtype) + size)
+        return grad, _tree.select(finite, self.update(grad, old), old)
+
     def directions(self, grad: Params, moments: Moments) -> Directions:
         steps = moments.count.astype(jnp.float32)
         if any(leaf.dtype == jnp.float64 for leaf in jax.tree.leaves(moments)):
@@ -246,11 +253,7 @@ def scale_by_preconditioned_search(
     ) -> tuple[Params, PreconditionedState]:
         _value_fn.require_arguments(name, params=params, value=value, grad=grad)
         _value_fn.require_same_leaves(name, updates, params=params, grad=grad)
-        size = _tree.sqnorm(updates, _tree.scalar_dtype(params))
-        updates = preconditioner.tempered(updates, size, state.moments)
-        moments = preconditioner.update(updates, state.moments)
-        finite = jnp.isfinite(_value_fn.as_scalar(value, size.dtype) + size)
-        moments = _tree.select(finite, moments, state.moments)
+        updates, moments = preconditioner.advance(updates, value, state.moments)
         directions = preconditioner.directions(updates, moments)
         rule_state: Any
         searched, rule_state = step_rule.update(

@@ -97,7 +97,6 @@ def scale_by_extragradient(
     """
     _checks.require("c", c, "(0, 1)")
     _checks.require("fallback_step", fallback_step, "[0, inf)")
-
     rules = _rules(c, initial_step, search, fallback_step)
 
     def init(params: Params) -> LineSearchState:
@@ -125,20 +124,16 @@ def scale_by_extragradient(
             change = jax.tree.map(jnp.subtract, grad_fn(at), grad)
             return jnp.sqrt(_tree.sqnorm(change, loss.dtype))
 
-        extrapolation, new_state = step_transformation(
-            gradient_change, origin, state, rules
-        )
+        step = step_transformation(gradient_change, origin, state, rules)
+        extrapolation, new_state = step
         new_state = new_state._replace(value=loss.astype(state.value.dtype))
         ahead = grad_fn(optax.apply_updates(params, extrapolation))
         # Free of cost: the fallback step is a trial as well, and held to the same test.
         tried = jax.tree.map(jnp.subtract, ahead, grad)
         change = _tree.sqnorm(tried, loss.dtype)
-        holds = change <= c**2 * origin.grad_sqnorm
-        moves = (new_state.step_size > 0) & (new_state.accepted | holds)
-        moves &= jnp.isfinite(change)
-        step_size = jnp.where(moves, new_state.step_size, 0)
-        new_state = new_state._replace(step_size=step_size)
-        descent = _tree.scale(-new_state.step_size, _tree.conj(ahead), where=moves)
-        return descent, new_state
+        holds = new_state.accepted | (change <= c**2 * origin.grad_sqnorm)
+        step_size = jnp.where(holds & jnp.isfinite(change), new_state.step_size, 0)
+        descent = _tree.scale(-step_size, _tree.conj(ahead), where=step_size > 0)
+        return descent, new_state._replace(step_size=step_size)
 
     return optax.GradientTransformationExtraArgs(init, update)
