@@ -144,13 +144,11 @@ def hindsight(
         memory: HindsightMemory, origin: Origin, outcome: Outcome
     ) -> HindsightMemory:
         # Where nothing moved there was nothing to judge.
-        moved = outcome.trial.step_size > 0
-        reached = jnp.where(outcome.accepted, outcome.trial.step_size, 0)
         top = jnp.iinfo(jnp.int32).max
         new = _judged(memory, origin, decay)._replace(
-            hindsight_step=jnp.where(reached > 0, reached, memory.hindsight_step),
+            hindsight_step=outcome.trial.step_size,
             num_judged=jnp.minimum(memory.num_judged, top - 1) + 1,
         )
-        return _tree.select(moved & outcome.accepted, new, memory)
+        return _tree.select(outcome.accepted, new, memory)
 
     return InitialStep(init, propose, commit, uses=("grad",))
