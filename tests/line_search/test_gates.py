@@ -108,3 +108,13 @@ def test_when_unsteady_searches_on_while_the_last_step_is_far_below_its_means():
     first = searched.index(True, 800)
     # fast = 0.9**n reaches ten times 0.01 after 23 searches.
     assert all(searched[first : first + 23])
+
+
+def test_first_does_not_count_a_step_that_could_not_be_searched():
+    gate = optaxls.first(1)
+    memory = gate.init(jnp.ones(1))
+    unsearched = outcome(0.1)._replace(num_trials=jnp.zeros((), jnp.int32))
+    memory = gate.commit(memory, origin(), unsearched)
+    assert gate.should_search(memory, origin())
+    searched = outcome(0.1)._replace(num_trials=jnp.ones((), jnp.int32))
+    assert not gate.should_search(gate.commit(memory, origin(), searched), origin())
