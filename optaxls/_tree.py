@@ -2,10 +2,12 @@
 
 import functools
 import operator
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 
 
 def inexact_leaves(tree: Any) -> list[jax.Array]:
@@ -79,6 +81,20 @@ def scale(factor: jax.Array, tree: Any, *, where: jax.Array) -> Any:
     return jax.tree.map(leaf_scale, tree)
 
 
+def reverse(tree: Any) -> Any:
+    """``-tree``; integer leaves stay as they are.
+
+    A product, because XLA cancels two of them (``optax.scale(-1)`` is one as well), but
+    not the negative of a product.
+    """
+
+    def leaf_reverse(leaf):
+        trained = jnp.issubdtype(jnp.result_type(leaf), jnp.inexact)
+        return -1 * leaf if trained else leaf
+
+    return jax.tree.map(leaf_reverse, tree)
+
+
 def cast_like(tree: Any, like: Any) -> Any:
     """``tree`` with the dtypes of ``like``, so that a state never drifts."""
     return jax.tree.map(lambda new, old: jnp.asarray(new).astype(old.dtype), tree, like)
@@ -88,6 +104,24 @@ def select(condition: jax.Array, on_true: Any, on_false: Any) -> Any:
     """Leafwise ``where`` with the dtypes of ``on_false``."""
     cast = cast_like(on_true, on_false)
     return jax.tree.map(lambda new, old: jnp.where(condition, new, old), cast, on_false)
+
+
+def either(condition: jax.Array, on_true: Callable, on_false: Callable) -> Any:
+    """``on_true()`` or ``on_false()``, only the one that is asked for.
+
+    An eager ``lax.cond`` compiles anew for every closure, which is every optimizer
+    step (trap T13).
+    """
+    if not isinstance(condition, Tracer):
+        return on_true() if condition else on_false()
+
+    def typed(branch: Callable) -> Callable:
+        # Under shard_map the branches must vary over the same axes: those of a select.
+        return lambda: jax.tree.map(
+            lambda leaf: jnp.where(condition, leaf, leaf), branch()
+        )
+
+    return jax.lax.cond(condition, typed(on_true), typed(on_false))
 
 
 def fresh(tree: Any) -> Any:

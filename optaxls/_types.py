@@ -19,7 +19,8 @@ class Origin(NamedTuple):
     """What is known at the params ``w`` before any trial.
 
     ``direction`` is what is *added*: the slope ``<grad, direction>`` is negative for
-    descent. Differences of losses below ``rounding`` (loss units) are noise.
+    descent. Differences of losses below ``rounding`` (loss units) are noise;
+    ``value_rounding`` is what the sum that the loss is adds to it.
     """
 
     params: Params
@@ -31,6 +32,7 @@ class Origin(NamedTuple):
     direction_sqnorm: jax.Array
     rounding: jax.Array
     lower_bound: jax.Array | None = None
+    value_rounding: jax.Array | float = 0.0
 
 
 class Displacement(NamedTuple):

@@ -23,6 +23,7 @@ from optaxls._types import (
     ValueFn,
     Verdict,
 )
+from optaxls.line_search import _value_fn
 
 
 def shorten(outcome: Outcome, origin: Origin, fallback_step: Any) -> jax.Array:
@@ -86,11 +87,35 @@ def init_memories(rules: Rules, params: Any) -> Memories:
     )
 
 
+def _forgiven(origin: Origin, verdict: Verdict) -> jax.Array:
+    """``origin.rounding`` where it decides, else 0, which saves a pass a step.
+
+    Rounding lies between 0 and |f|: an excess outside of that is decided without it.
+    """
+
+    def close(excess: Any) -> jax.Array:
+        return (excess > 0) & (excess <= jnp.abs(origin.value))
+
+    def rounding() -> jax.Array:
+        return _value_fn.rounding(
+            origin.params, origin.grad, origin.value, origin.value_rounding
+        )
+
+    undecided = close(verdict.too_long) | close(verdict.too_short)
+    return _tree.either(undecided, rounding, lambda: jnp.zeros_like(origin.value))
+
+
 def _make_problem(
     value_fn: ValueFn, origin: Origin, rules: Rules, memory: Memory
 ) -> Problem:
+    # The last thing done to a direction is a change of sign, optax.scale(-1). Undone
+    # here it cancels, and made again inside the loop it is part of the trial's pass;
+    # else -grad would be a second copy of the gradient, kept while the loop runs.
+    reverse = _tree.reverse(origin.direction)
+
     def probe(step_size: jax.Array) -> Trial:
-        displacement = rules.path(origin, step_size)
+        here = origin._replace(direction=_tree.reverse(reverse))
+        displacement = rules.path(here, step_size)
         value = value_fn(optax.apply_updates(origin.params, displacement.updates))
         return Trial(
             step_size,
@@ -102,9 +127,10 @@ def _make_problem(
     def judge(trial: Trial) -> Verdict:
         verdict = rules.condition.judge(memory, origin, trial)
         usable = jnp.isfinite(trial.value) & ~jnp.isnan(verdict.too_long)
-        too_short = verdict.too_short - origin.rounding
+        forgiven = _forgiven(origin, verdict)
+        too_short = verdict.too_short - forgiven
         return Verdict(
-            jnp.where(usable, verdict.too_long - origin.rounding, jnp.inf),
+            jnp.where(usable, verdict.too_long - forgiven, jnp.inf),
             jnp.where(jnp.isnan(too_short), -jnp.inf, too_short),
         )
 

@@ -101,31 +101,40 @@ def _params_noise(params: Any, grad: Any, value: jax.Array) -> jax.Array:
     return widest * jnp.sqrt(total)
 
 
+def rounding(
+    params: Any, grad: Any, value: jax.Array, value_rounding: jax.Array | float
+) -> jax.Array:
+    """The rounding error of a loss, which no rule should take for a difference.
+
+    It has two parts: of the sum itself (4 eps |f|, in the dtype in which the loss
+    arrived) and of the params that it is computed from (eps ||grad * params||, which
+    rules near interpolation, where f vanishes and the params do not). It is capped by
+    |f|: no more than a doubling is ever forgiven. Costs a pass over params and grad.
+    """
+    noise = value_rounding + _params_noise(params, grad, value)
+    # An overflow knows nothing of rounding: it must not forgive an ascent.
+    return jnp.where(jnp.isfinite(noise), jnp.minimum(noise, jnp.abs(value)), 0)
+
+
 def make_origin(
     params: Any, grad: Any, direction: Any, value: Any, lower_bound: Any = None
 ) -> Origin:
-    """Collects what is known before the trials; a missing ``value`` counts as 0.
-
-    The rounding error of a loss has two parts: of the sum itself (4 eps |f|, in the
-    dtype in which the loss arrived) and of the params that it is computed from
-    (eps ||grad * params||, which rules near interpolation, where f vanishes and the
-    params do not). It is capped by |f|: no more than a doubling is ever forgiven.
-    """
+    """Collects what is known before the trials; a missing ``value`` counts as 0."""
     dtype = _tree.scalar_dtype(params)
     arrived = jnp.result_type(0.0 if value is None else value)
     loss_eps = jnp.finfo(arrived if jnp.issubdtype(arrived, jnp.inexact) else dtype).eps
     value = as_scalar(0.0 if value is None else value, dtype)
-    noise = 4 * float(loss_eps) * jnp.abs(value) + _params_noise(params, grad, value)
-    # An overflow knows nothing of rounding: it must not forgive an ascent.
-    rounding = jnp.where(jnp.isfinite(noise), jnp.minimum(noise, jnp.abs(value)), 0)
+    value_rounding = 4 * float(loss_eps) * jnp.abs(value)
     return Origin(
         params=params,
         grad=grad,
         direction=direction,
         value=value,
-        slope=_tree.inner(grad, direction, value.dtype),
+        # Reversed, as the search uses it: of -grad that is the gradient itself.
+        slope=-_tree.inner(grad, _tree.reverse(direction), value.dtype),
         grad_sqnorm=_tree.sqnorm(grad, value.dtype),
         direction_sqnorm=_tree.sqnorm(direction, value.dtype),
-        rounding=rounding,
+        rounding=rounding(params, grad, value, value_rounding),
+        value_rounding=value_rounding,
         lower_bound=None if lower_bound is None else as_scalar(lower_bound, dtype),
     )

@@ -41,7 +41,8 @@ def _rules(c: Any, initial_step: InitialStep, search: Search, fallback_step: Any
 def _without_loss(origin: Origin) -> Origin:
     """The searched quantity is the gradient's change: 0 here, without rounding."""
     zero = jnp.where(jnp.isfinite(origin.value), 0, jnp.nan).astype(origin.value.dtype)
-    return origin._replace(value=zero, rounding=jnp.zeros_like(zero))
+    none = jnp.zeros_like(zero)
+    return origin._replace(value=zero, rounding=none, value_rounding=none)
 
 
 def scale_by_extragradient(
