@@ -13,8 +13,9 @@ from optaxls.line_search import _value_fn
 def _share_kept(kept: Any, dtype: Any) -> jax.Array:
     leaves = jax.tree.leaves(kept)
     number = sum(leaf.size for leaf in leaves)
-    total = sum((jnp.sum(leaf, dtype=dtype) for leaf in leaves), jnp.zeros((), dtype))
-    return total / max(number, 1)
+    # Counted in integers: exact, and no copy of the mask as floats.
+    counts = [jnp.sum(leaf, dtype=jnp.uint32).astype(dtype) for leaf in leaves]
+    return sum(counts, jnp.zeros((), dtype)) / max(number, 1)
 
 
 def cautious(*, name: str = "cautious") -> optax.GradientTransformationExtraArgs:
@@ -70,11 +71,13 @@ def cautious(*, name: str = "cautious") -> optax.GradientTransformationExtraArgs
         def leaf(d, keep):
             if not keep.size:
                 return d
-            return jnp.where(
-                keep, longer.astype(jnp.real(d).dtype) * d, jnp.zeros_like(d)
-            )
+            product = longer.astype(jnp.real(d).dtype) * d
+            return jnp.where(keep, product, -jnp.zeros_like(d))
 
-        return jax.tree.map(leaf, held, kept), state
+        # The sign comes last, where the search after it cancels it; the zeros that it
+        # turns are made negative beforehand.
+        ascent = jax.tree.map(leaf, _tree.reverse(held), kept)
+        return _tree.reverse(ascent), state
 
     return optax.GradientTransformationExtraArgs(
         lambda params: optax.EmptyState(), update
@@ -105,7 +108,7 @@ def guarded(
       A transformation; ``update`` needs what ``direction`` does, and ``value``.
 
     Cost:
-      No evaluation; a select over the state.
+      No evaluation, no copy; one pass over the gradient.
 
     Example:
       >>> import jax.numpy as jnp, optax, optaxls
@@ -144,16 +147,24 @@ def guarded(
         # 1 / k at first, so that no bias has to be taken out.
         rate = jnp.maximum(1 / (state.num_seen + 1), 0.01)
         factor = _tree.tempering(sqnorm, state.mean_grad_sqnorm)
-        entered = jax.tree.map(lambda g: (factor * g).astype(g.dtype), updates)
         mean = state.mean_grad_sqnorm + rate * (
             factor**2 * sqnorm - state.mean_grad_sqnorm
         )
-        moved, inner_state = inner.update(
-            entered, state.direction, params, value=value, **extra
-        )
         seen = jnp.minimum(state.num_seen, jnp.iinfo(jnp.int32).max - 1) + 1
-        new = GuardedState(inner_state, mean, seen)
-        moved = jax.tree.map(lambda u: jnp.where(finite, u, jnp.zeros_like(u)), moved)
-        return moved, _tree.select(finite, new, state)
+
+        def go() -> tuple[Any, GuardedState]:
+            entered = jax.tree.map(lambda g: (factor * g).astype(g.dtype), updates)
+            moved, memory = inner.update(
+                entered, state.direction, params, value=value, **extra
+            )
+            return moved, _tree.cast_like(GuardedState(memory, mean, seen), state)
+
+        def stay() -> tuple[Any, GuardedState]:
+            moved, _ = jax.eval_shape(go)
+            return jax.tree.map(lambda u: jnp.zeros(u.shape, u.dtype), moved), state
+
+        # A branch: with a select the old and the new memory would both be kept, and
+        # the new one computed twice, for the state and for the direction.
+        return _tree.either(finite, go, stay)
 
     return optax.GradientTransformationExtraArgs(init, update)

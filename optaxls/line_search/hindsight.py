@@ -22,6 +22,8 @@ class HindsightMemory(NamedTuple):
 def _mean_with(memory: HindsightMemory, params: Any) -> Any:
     """The mean iterate including ``params``; integer leaves stay as they are.
 
+    Where none was judged yet the mean is what the params were at ``init``, and the
+    first step makes it ``params``: with a weight of one, like the second.
     The params are read when the next step starts, so that whatever was chained after
     the rule is part of the way. Averaged in float32: near the end of a run a bfloat16
     mean would not move.
@@ -35,23 +37,30 @@ def _mean_with(memory: HindsightMemory, params: Any) -> Any:
     return jax.tree.map(leaf, memory.mean_params, params)
 
 
+def _slope_of_way(memory: HindsightMemory, origin: Origin) -> jax.Array:
+    """``<g, w - mean>`` with the mean that includes w, without forming that mean.
+
+    Its distance from w is that of the mean before, times ``1 - 1 / k``.
+    """
+    dtype = memory.mean_slope.dtype
+    count = jnp.maximum(memory.num_judged, 1).astype(dtype)
+    way = jax.tree.map(jnp.subtract, origin.params, memory.mean_params)
+    return (1 - 1 / count) * _tree.inner(origin.grad, way, dtype)
+
+
 def _judged(memory: HindsightMemory, origin: Origin, decay: Any) -> HindsightMemory:
     """The memory after a look back from ``origin``, the step size not yet changed."""
-    mean = _mean_with(memory, origin.params)
-    way = jax.tree.map(jnp.subtract, origin.params, mean)
-    slope = _tree.inner(origin.grad, way, memory.mean_slope.dtype)
+    slope = _slope_of_way(memory, origin)
     # A batch whose loss exploded must not decide alone for the next 1 / (1 - decay).
     seen = (memory.num_judged - 1).astype(slope.dtype)
     usual = memory.mean_abs_slope / jnp.maximum(1 - decay**seen, 1 - decay)
     bound = jnp.where(usual > 0, 10 * usual, jnp.inf)
     slope = jnp.clip(slope, -bound, bound)
     new = memory._replace(
-        mean_params=mean,
         mean_slope=decay * memory.mean_slope + (1 - decay) * slope,
         mean_abs_slope=decay * memory.mean_abs_slope + (1 - decay) * jnp.abs(slope),
     )
-    first = memory._replace(mean_params=_wide(origin.params))
-    return _tree.select(memory.num_judged > 0, new, first)
+    return _tree.select(memory.num_judged > 0, new, memory)
 
 
 def _wide(params: Any) -> Any:
@@ -146,6 +155,7 @@ def hindsight(
         # Where nothing moved there was nothing to judge.
         top = jnp.iinfo(jnp.int32).max
         new = _judged(memory, origin, decay)._replace(
+            mean_params=_mean_with(memory, origin.params),
             hindsight_step=outcome.trial.step_size,
             num_judged=jnp.minimum(memory.num_judged, top - 1) + 1,
         )
