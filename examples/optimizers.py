@@ -17,6 +17,7 @@ _TRIAL_COST = {"sls_extragradient": GRADIENT_COST}
 # Rules that need nothing, rules whose first trial grows by a factor for each epoch,
 # and optimizers that must be told a step size (with the one they get by default).
 _RULES = {
+    "auto": optaxls.auto,
     "ponos": optaxls.ponos,
     "sps": optaxls.sps,
     "sls_momentum": optaxls.sls_momentum,

@@ -7,7 +7,7 @@ from sklearn.datasets import load_digits
 
 import optaxls
 
-optimizer = optaxls.ponos()
+optimizer = optaxls.auto()
 
 
 @jax.jit

@@ -27,8 +27,8 @@ _LEARNING_RATE_HELP = (
 class RunSettings:
     """Settings shared by all training commands; a command adds its own fields."""
 
-    optimizer: Annotated[str, tyro.conf.arg(help=_OPTIMIZER_HELP)] = "ponos"
-    compare: str = "adam,sls"
+    optimizer: Annotated[str, tyro.conf.arg(help=_OPTIMIZER_HELP)] = "auto"
+    compare: str = "adam,ponos"
     """Optimizers to train beside it, separated by commas; "" for none."""
     learning_rate: Annotated[float | None, tyro.conf.arg(help=_LEARNING_RATE_HELP)] = (
         None

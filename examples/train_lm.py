@@ -23,9 +23,9 @@ from examples.settings import RunSettings
 class Settings(RunSettings):
     """Train a language model; everything has a default."""
 
-    optimizer: str = "salsa"
+    optimizer: str = "auto"
     """Optimizer to train with."""
-    compare: str = "adam,ponos,sgd"
+    compare: str = "adam,salsa,sgd"
     """Optimizers to train beside it, separated by commas; "" for none."""
     epochs: int = 8
     """Passes over the training texts."""

@@ -37,6 +37,9 @@ from optaxls.line_search.adam_aliases import adam_sls as adam_sls
 from optaxls.line_search.adam_aliases import adam_sps as adam_sps
 from optaxls.line_search.adam_aliases import salsa as salsa
 
+# No step size to choose.
+from optaxls.line_search.auto_alias import auto as auto
+
 # Conditions.
 from optaxls.line_search.conditions import always_accept as always_accept
 from optaxls.line_search.conditions import armijo as armijo
@@ -48,6 +51,7 @@ from optaxls.line_search.conditions import zhang_hager as zhang_hager
 from optaxls.line_search.extragradient import (
     scale_by_extragradient as scale_by_extragradient,
 )
+from optaxls.line_search.extrapolation import extrapolated as extrapolated
 
 # Gates.
 from optaxls.line_search.gates import always as always

@@ -69,18 +69,3 @@ def secant(*, initial_step_size: float = 0.1) -> Optimizer:
     return optax.chain(
         optax.scale(-1.0), optaxls.scale_by_initial_step(rule, name="secant")
     )
-
-
-def judged(*, rate: float = 2.0, tolerance: float = 0.2) -> Optimizer:
-    return optax.chain(
-        optaxls.guarded(optax.scale_by_adam(nesterov=True)),
-        optax.scale(-1),
-        optaxls.cautious(name="judged"),
-        optaxls.scale_by_line_search(
-            optaxls.armijo(0.5),
-            optaxls.hindsight(rate, tolerance),
-            optaxls.bracketing(2.0),
-            gate=optaxls.first(1),
-            name="judged",
-        ),
-    )

@@ -66,6 +66,7 @@ ALIASES: dict[str, Case] = {
     "adam_ponos": _case(optaxls.adam_ponos, SEARCHED),
     "salsa": _case(optaxls.salsa, SEARCHED),
     "salsa_ungated": _case(optaxls.salsa, SEARCHED, gated=False),
+    "auto": _case(optaxls.auto, SEARCHED, True),
     "sign_descent": _case(optaxls.sign_descent, (), True, learning_rate=0.01),
 }
 PARTS: dict[str, Case] = {
@@ -74,7 +75,6 @@ PARTS: dict[str, Case] = {
     "smoothed": _case(part_rules.smoothed, SEARCHED),
     "guarded": _case(part_rules.guarded, SEARCHED),
     "own_condition": _case(part_rules.own_condition, SEARCHED),
-    "judged": _case(part_rules.judged, SEARCHED),
     "secant": _case(part_rules.secant, ("grad",)),
 }
 RULES = ALIASES | PARTS

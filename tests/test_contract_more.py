@@ -118,7 +118,7 @@ def test_forward_mode_goes_through_a_search(name):
 
 
 HYPERPARAMETERS = {
-    "judged": ("rate", (1.0, 9.0)),
+    "auto": ("weight_decay", (0.1, 5.0)),
     "sls": ("c", (0.1, 0.9)),
     "sls_goldstein": ("initial_step_size", (0.01, 1.0)),
     "sls_polyak": ("momentum", (0.1, 0.8)),
@@ -290,7 +290,7 @@ def test_make_step_on_an_empty_tree_makes_no_step(name):
 
 # What the docstrings promise under "Cost", in copies of the params.
 COPIES = dict.fromkeys(RULES, 0) | {
-    "judged": 3,
+    "auto": 3,
     "spectral": 2,
     "secant": 2,
     "sls_polyak": 1,

@@ -20,7 +20,9 @@ from tests.problems import ALIASES, SEARCHING
 
 BATCH, EXAMPLES, MAX_TRIALS = 64, 2, 100
 MONOTONE = [
-    name for name in SEARCHING if name.startswith(("sls", "adam_sls", "amsgrad"))
+    name
+    for name in SEARCHING
+    if name.startswith(("sls", "adam_sls", "amsgrad", "auto"))
 ]
 MONOTONE.remove("sls_extragradient")
 # Each optimizer on one tree, and in the slow tests on a second.
@@ -195,7 +197,8 @@ def test_no_uphill_step_is_taken_knowingly(name, tree):
         allowed += np.finfo(np.float32).tiny
         uphill = searched & ~(report["trial_value"] <= allowed)
         assert not uphill.any(), where(uphill, batch, tree)
-        assert searched.sum() > 4 * BATCH
+        # auto searches once.
+        assert searched.sum() > (0.9 if name == "auto" else 4) * BATCH
 
 
 def stays(records: Record, name: str) -> np.ndarray:

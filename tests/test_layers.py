@@ -29,6 +29,8 @@ LAYERS = {
     "line_search.gates": 3,
     "line_search._step": 3,
     "line_search.transform": 4,
+    "line_search.extrapolation": 5,
+    "line_search.auto_alias": 6,
     "line_search.adam": 4,
     "line_search.extragradient": 5,
     "line_search.sls_aliases": 6,

@@ -31,6 +31,7 @@ OPTIMIZERS = {
     "adam_sps": {"c": 1.0, "max_step_size": 0.01, "b1": 0.9},
     "adam_ponos": {"decay": 0.5, "search_b1": 0.9},
     "salsa": {},
+    "auto": {},
     "sign_descent": {"learning_rate": 1e-4},
 }
 

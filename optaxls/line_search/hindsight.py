@@ -10,13 +10,28 @@ from optaxls._types import InitialStep, Origin, Outcome
 
 
 class HindsightMemory(NamedTuple):
-    """The mean iterate, two means of slopes against it, the step size, steps made."""
+    """The mean iterate, the slope against it, its means, the usual loss, the step size.
+
+    ``way_slope`` is the slope of the last step's batch, ``hindsight_step`` what was
+    judged right, not what a cap made of it.
+    """
 
     mean_params: Any
+    way_slope: jax.Array
     mean_slope: jax.Array
     mean_abs_slope: jax.Array
+    mean_abs_value: jax.Array
     hindsight_step: jax.Array
     num_judged: jax.Array
+
+
+def _weight(memory: HindsightMemory, dtype: Any) -> jax.Array:
+    """Of the newest iterate in the mean: 2 / (k + 1), the mean of weights 1, 2, ... k.
+
+    Half of the weight lies on the last three tenths of a run: its start is forgotten,
+    and the horizon still grows with k.
+    """
+    return 2 / (jnp.maximum(memory.num_judged, 1).astype(dtype) + 1)
 
 
 def _mean_with(memory: HindsightMemory, params: Any) -> Any:
@@ -28,11 +43,13 @@ def _mean_with(memory: HindsightMemory, params: Any) -> Any:
     the rule is part of the way. Averaged in float32: near the end of a run a bfloat16
     mean would not move.
     """
-    count = jnp.maximum(memory.num_judged, 1)
+    weight = _weight(memory, memory.mean_slope.dtype)
 
     def leaf(mean, w):
         trained = jnp.issubdtype(jnp.result_type(w), jnp.inexact)
-        return mean + (w - mean) / count if trained else mean
+        return (
+            mean + weight.astype(jnp.real(mean).dtype) * (w - mean) if trained else mean
+        )
 
     return jax.tree.map(leaf, memory.mean_params, params)
 
@@ -40,27 +57,58 @@ def _mean_with(memory: HindsightMemory, params: Any) -> Any:
 def _slope_of_way(memory: HindsightMemory, origin: Origin) -> jax.Array:
     """``<g, w - mean>`` with the mean that includes w, without forming that mean.
 
-    Its distance from w is that of the mean before, times ``1 - 1 / k``.
+    Its distance from w is that of the mean before, times 1 less the weight of w.
     """
     dtype = memory.mean_slope.dtype
-    count = jnp.maximum(memory.num_judged, 1).astype(dtype)
     way = jax.tree.map(jnp.subtract, origin.params, memory.mean_params)
-    return (1 - 1 / count) * _tree.inner(origin.grad, way, dtype)
+    return (1 - _weight(memory, dtype)) * _tree.inner(origin.grad, way, dtype)
+
+
+def _at_most_tenfold(number: jax.Array, usual: jax.Array) -> jax.Array:
+    """A batch whose loss exploded must not decide alone for 1 / (1 - decay) steps."""
+    bound = jnp.where(usual > 0, 10 * usual, jnp.inf)
+    return jnp.clip(number, -bound, bound)
 
 
 def _judged(memory: HindsightMemory, origin: Origin, decay: Any) -> HindsightMemory:
     """The memory after a look back from ``origin``, the step size not yet changed."""
-    slope = _slope_of_way(memory, origin)
-    # A batch whose loss exploded must not decide alone for the next 1 / (1 - decay).
-    seen = (memory.num_judged - 1).astype(slope.dtype)
+    way_slope = _slope_of_way(memory, origin)
+    seen = (memory.num_judged - 1).astype(way_slope.dtype)
     usual = memory.mean_abs_slope / jnp.maximum(1 - decay**seen, 1 - decay)
-    bound = jnp.where(usual > 0, 10 * usual, jnp.inf)
-    slope = jnp.clip(slope, -bound, bound)
+    slope = _at_most_tenfold(way_slope, usual)
+    value = jnp.abs(origin.value)
+    usual = _at_most_tenfold(value, memory.mean_abs_value)
     new = memory._replace(
+        way_slope=way_slope,
         mean_slope=decay * memory.mean_slope + (1 - decay) * slope,
         mean_abs_slope=decay * memory.mean_abs_slope + (1 - decay) * jnp.abs(slope),
+        mean_abs_value=decay * memory.mean_abs_value + (1 - decay) * usual,
     )
-    return _tree.select(memory.num_judged > 0, new, memory)
+    first = memory._replace(mean_abs_value=value)
+    return _tree.select(memory.num_judged > 0, new, first)
+
+
+def _corrected(
+    memory: HindsightMemory, seen: HindsightMemory, rate: Any, tolerance: Any
+):
+    """The step size before ``memory``, corrected by what was ``seen``."""
+    known = seen.mean_abs_slope > 0
+    ratio = seen.mean_slope / jnp.where(known, seen.mean_abs_slope, 1)
+    excess = jnp.where(known, jnp.clip(tolerance - ratio, -1, 1), 0)
+    gain = rate / (memory.num_judged + 10).astype(excess.dtype)
+    return memory.hindsight_step * jnp.exp(gain * excess)
+
+
+def _braked(step_size: jax.Array, seen: HindsightMemory, origin: Origin) -> jax.Array:
+    """Promises no more decrease than the loss is large, or usually is, by a quarter.
+
+    A quarter of the usual loss, so that a loss may become negative: the loss of one
+    batch alone would hold it back at 0 for good.
+    """
+    most = jnp.maximum(jnp.abs(origin.value), seen.mean_abs_value / 4)
+    promise = -step_size * origin.slope
+    too_much = (seen.num_judged > 0) & (promise > most)
+    return jnp.where(too_much, step_size * (most / promise), step_size)
 
 
 def _wide(params: Any) -> Any:
@@ -74,7 +122,7 @@ def _wide(params: Any) -> Any:
 
 def hindsight(
     rate: float = 2.0,
-    tolerance: float = 0.2,
+    tolerance: float = 0.4,
     decay: float = 0.9,
     initial_step_size: float = 1.0,
 ) -> InitialStep:
@@ -86,28 +134,35 @@ def hindsight(
       A \leftarrow \beta A + (1-\beta)|h|,\quad
       \eta \leftarrow \eta \exp\frac{\rho\operatorname{clip}(\tau - S/A, -1, 1)}{k+10}
 
-    with :math:`\bar w` the mean of the iterates, :math:`\rho` (``rate``), :math:`\tau`
-    (``tolerance``), :math:`\beta` (``decay``), :math:`k` steps made. A fresh batch's
-    slope at the end of a displacement that it had no part in: still going down, the
-    steps were too short; climbing, too long. The horizon grows with k, which a test on
-    the same batch cannot do; S / A is free of scale; the gain settles like 1 / k.
+    with :math:`\bar w` the mean of the iterates, the j-th with weight j, :math:`\rho`
+    (``rate``), :math:`\tau` (``tolerance``), :math:`\beta` (``decay``), :math:`k` steps
+    made. A fresh batch's slope at the end of a displacement that it had no part in:
+    still going down, the steps were too short; climbing, too long. The horizon grows
+    with k, which a test on the same batch cannot do; S / A is free of scale; the gain
+    settles like 1 / k.
+
+    The test sees a step that is too long one step late. So none is proposed that
+    promises more decrease than the loss is large:
+    :math:`-\eta\langle g, d\rangle \le \max(|f|, V/4)` with V the mean of the batches'
+    :math:`|f|`. That brakes one batch and is not remembered. Near 0, where a network
+    of ReLUs would die of one long step, it is the Polyak step; a loss far from 0,
+    above or below, is not braked.
 
     Args:
       rate: dimensionless, > 0.
-      tolerance: the S / A aimed at, in [-1, 1]; a little overshoot by default.
+      tolerance: the S / A aimed at, in [-1, 1]; some overshoot by default, since the
+        mean lies behind.
       decay: weight of the past in S and A, in [0, 1).
       initial_step_size: > 0, for the first step; ``bracketing`` behind the gate
         ``first(1)`` finds a better one.
 
     Returns:
-      An initial step. After a search it goes on from the step size found. It makes no
-      trial: a step that is too long is seen one step late, and where losses are near 0
-      a network of ReLUs may have died by then. A search or a cap beside it guards.
+      An initial step. After a search or a cap it goes on from the step size found.
 
     State:
-      ``hindsight_step``, ``mean_slope``, ``mean_abs_slope``, scalars; ``mean_params``,
-      like params, float32 or wider; ``num_judged``, int32. A batch that is not finite
-      leaves all of them.
+      ``hindsight_step``, ``way_slope`` (h), ``mean_slope``, ``mean_abs_slope``,
+      ``mean_abs_value``, scalars; ``mean_params``, like params, float32 or wider;
+      ``num_judged``, int32. A batch that is not finite leaves all of them.
 
     Raises:
       ValueError: an argument lies outside its range.
@@ -121,7 +176,7 @@ def hindsight(
       >>> w = jnp.array([1.0])
       >>> state = tx.init(w)
       >>> for _ in range(100):               # f = w^2 / 2: far too short, so it grows
-      ...     updates, state = tx.update(-w, state, w, grad=w)
+      ...     updates, state = tx.update(-w, state, w, value=w[0]**2 / 2, grad=w)
       ...     w = w + updates
       >>> bool(0.01 < state.step_size)
       True
@@ -139,26 +194,27 @@ def hindsight(
         zero = jnp.zeros((), _tree.scalar_dtype(params))
         first = jnp.asarray(initial_step_size, zero.dtype)
         none = jnp.zeros((), jnp.int32)
-        return HindsightMemory(_wide(params), zero, zero, first, none)
+        return HindsightMemory(_wide(params), zero, zero, zero, zero, first, none)
 
     def propose(memory: HindsightMemory, origin: Origin) -> jax.Array:
         seen = _judged(memory, origin, decay)
-        known = seen.mean_abs_slope > 0
-        ratio = seen.mean_slope / jnp.where(known, seen.mean_abs_slope, 1)
-        excess = jnp.where(known, jnp.clip(tolerance - ratio, -1, 1), 0)
-        gain = rate / (memory.num_judged + 10).astype(excess.dtype)
-        return memory.hindsight_step * jnp.exp(gain * excess)
+        return _braked(_corrected(memory, seen, rate, tolerance), seen, origin)
 
     def commit(
         memory: HindsightMemory, origin: Origin, outcome: Outcome
     ) -> HindsightMemory:
-        # Where nothing moved there was nothing to judge.
+        seen = _judged(memory, origin, decay)
+        judged = _corrected(memory, seen, rate, tolerance)
+        applied = outcome.trial.step_size
+        # The brake is for one batch; a search or a cap beside it is for good.
+        as_proposed = applied == _braked(judged, seen, origin)
         top = jnp.iinfo(jnp.int32).max
-        new = _judged(memory, origin, decay)._replace(
+        new = seen._replace(
             mean_params=_mean_with(memory, origin.params),
-            hindsight_step=outcome.trial.step_size,
+            hindsight_step=jnp.where(as_proposed, judged, applied),
             num_judged=jnp.minimum(memory.num_judged, top - 1) + 1,
         )
+        # Where nothing moved there was nothing to judge.
         return _tree.select(outcome.accepted, new, memory)
 
-    return InitialStep(init, propose, commit, uses=("grad",))
+    return InitialStep(init, propose, commit, uses=("value", "grad"))

@@ -142,7 +142,7 @@ def test_two_killed_processes_go_on_together(small_npz, tmp_path):
             time.sleep(0.01)
     assert not (cut / "results.json").exists()
     run([*arguments, "--resume"], cut, hosts=2)
-    for number, optimizer in itertools.product((0, 1), ("ponos", "adam")):
+    for number, optimizer in itertools.product((0, 1), ("auto", "adam")):
         expected = told(whole, number, optimizer)
         for name, array in told(cut, number, optimizer).items():
             np.testing.assert_array_equal(array, expected[name], err_msg=name)

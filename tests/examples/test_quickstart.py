@@ -18,4 +18,4 @@ def test_quickstart_is_short_and_plain():
     source = Path(quickstart.__file__).read_text()
     assert len(source.splitlines()) <= 40
     assert "make_step" not in source
-    assert set(re.findall(r"optaxls\.(\w+)", source)) == {"ponos"}
+    assert set(re.findall(r"optaxls\.(\w+)", source)) == {"auto"}

@@ -14,14 +14,17 @@ import pytest
 import optaxls
 
 RATE, TOLERANCE, DECAY, FIRST = 1.5, 0.1, 0.8, 0.05
+VALUE = jnp.array(1e6)  # far from 0: no brake
 
 
-def oracle(gradients, w):
+def oracle(gradients, values, w):
     """Step sizes and points from the formulas, in float64."""
     mean, slope, abs_slope, step_size, k, steps = w, 0.0, 0.0, FIRST, 0, []
-    for g in gradients:
+    usual_value = 0.0
+    for g, value in zip(gradients, values, strict=True):
+        applied = step_size
         if k > 0:
-            mean = mean + (w - mean) / k
+            mean = mean + (w - mean) * 2 / (k + 1)
             h = float(g @ (w - mean))
             usual = abs_slope / max(1 - DECAY ** (k - 1), 1 - DECAY)
             if usual > 0:
@@ -31,21 +34,27 @@ def oracle(gradients, w):
             if abs_slope > 0:
                 excess = float(np.clip(TOLERANCE - slope / abs_slope, -1, 1))
                 step_size *= math.exp(RATE * excess / (k + 10))
-        w = w - step_size * g
+            tempered = min(abs(value), 10 * usual_value)
+            usual_value = DECAY * usual_value + (1 - DECAY) * tempered
+            most = max(abs(value), usual_value / 4)
+            applied = min(step_size, most / float(g @ g))
+        else:
+            usual_value = abs(value)
+        w = w - applied * g
         k += 1
-        steps.append((step_size, w))
+        steps.append((applied, w))
     return steps
 
 
-def ours(gradients, w, dtype=jnp.float64):
+def ours(gradients, values, w, dtype=jnp.float64):
     tx = optaxls.scale_by_initial_step(
         optaxls.hindsight(RATE, TOLERANCE, DECAY, initial_step_size=FIRST)
     )
     w = jnp.asarray(w, dtype)
     state, steps = tx.init(w), []
-    for g in gradients:
+    for g, value in zip(gradients, values, strict=True):
         g = jnp.asarray(g, dtype)
-        updates, state = tx.update(-g, state, w, grad=g)
+        updates, state = tx.update(-g, state, w, value=jnp.asarray(value), grad=g)
         w = w + updates
         steps.append((float(state.step_size), np.asarray(w)))
     return steps
@@ -57,9 +66,13 @@ def test_it_is_the_formula(seed):
     gradients = rng.standard_normal((30, 4)) * np.exp(rng.standard_normal((30, 1)))
     gradients[20] *= 1e6
     start = rng.standard_normal(4)
+    # Small, large, negative and exploded ones: some of them brake.
+    values = 0.1 * rng.standard_normal(30)
+    values[10] *= 1e6
     with jax.enable_x64(True):
-        found = ours(gradients, start)
-    for (step, w), (wanted, point) in zip(found, oracle(gradients, start), strict=True):
+        found = ours(gradients, values, start)
+    expected = oracle(gradients, values, start)
+    for (step, w), (wanted, point) in zip(found, expected, strict=True):
         assert step == pytest.approx(wanted, rel=1e-9)
         np.testing.assert_allclose(w, point, rtol=1e-9)
 
@@ -71,7 +84,7 @@ def trained(step_size, noise, num_steps=400):
     def body(carry, key):
         w, state = carry
         g = w + noise * jax.random.normal(key, w.shape)
-        updates, state = tx.update(-g, state, w, grad=g)
+        updates, state = tx.update(-g, state, w, value=VALUE, grad=g)
         return (w + updates, state), state.step_size
 
     w = jnp.ones(10)
@@ -90,11 +103,49 @@ def test_bf16_params_have_a_float32_mean_that_moves():
     w = jnp.array([256.0], jnp.bfloat16)
     state = tx.init(w)
     for _ in range(4):
-        updates, state = tx.update(jnp.array([2.0], w.dtype), state, w, grad=-w)
+        updates, state = tx.update(
+            jnp.array([2.0], w.dtype), state, w, value=VALUE, grad=-w
+        )
         w = w + updates
     mean = state.initial_step.mean_params
     assert mean.dtype == jnp.float32
     # The points that a step ended in, but for the last; bfloat16 holds even numbers
     # only there.
     points = [258.0, 260.0, 262.0]
-    assert mean[0] == pytest.approx(np.mean(points), rel=1e-6)
+    assert mean[0] == pytest.approx(np.average(points, weights=[1, 2, 3]), rel=1e-6)
+
+
+def test_the_brake_is_for_one_batch():
+    tx = optaxls.scale_by_initial_step(optaxls.hindsight(initial_step_size=0.1))
+    w = jnp.array([1.0])
+    state = tx.init(w)
+    for value in (1.0, 1.0, 1e-3, 1.0):
+        g = jnp.array([1.0])
+        _, state = tx.update(-g, state, w, value=jnp.array(value), grad=g)
+        promised = float(state.step_size)
+        kept = float(state.initial_step.hindsight_step)
+        if value == 1e-3:
+            # A quarter of the usual loss is more than this batch's.
+            usual = float(state.initial_step.mean_abs_value)
+            assert promised == pytest.approx(min(kept, usual / 4), rel=1e-5)
+        else:
+            assert promised == kept
+
+
+def test_a_loss_may_become_negative():
+    """On a line through 0, without noise, the Polyak step alone would end at 0."""
+    tx = optaxls.scale_by_initial_step(optaxls.hindsight(initial_step_size=0.3))
+    w, g = jnp.array([1.0]), jnp.array([1.0])
+    state = tx.init(w)
+    for _ in range(60):
+        updates, state = tx.update(-g, state, w, value=w[0], grad=g)
+        w = w + updates
+    assert w[0] < -1
+
+
+def test_a_cap_beside_it_is_remembered():
+    rule = optaxls.capped(optaxls.hindsight(initial_step_size=1.0), 0.5)
+    tx = optaxls.scale_by_initial_step(rule)
+    w, g = jnp.array([1.0]), jnp.array([1.0])
+    _, state = tx.update(-g, tx.init(w), w, value=VALUE, grad=g)
+    assert state.initial_step.hindsight_step == 0.5

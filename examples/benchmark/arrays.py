@@ -1,0 +1,156 @@
+"""Data of the benchmark: from scikit-learn, from Python's help, and from a seed."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from sklearn import datasets
+from sklearn.metrics.pairwise import rbf_kernel
+from sklearn.model_selection import train_test_split
+from sklearn.preprocessing import StandardScaler
+
+from examples import text as texts
+
+
+class Split(NamedTuple):
+    """Inputs and targets, rows first; targets are labels (int32) or vectors."""
+
+    x_train: np.ndarray
+    y_train: np.ndarray
+    x_test: np.ndarray
+    y_test: np.ndarray
+
+
+def _table(load: Callable[..., Any]) -> tuple[np.ndarray, np.ndarray]:
+    """A data set of scikit-learn: inputs and targets."""
+    x, y = load(return_X_y=True)
+    return np.asarray(x), np.asarray(y)
+
+
+def _split(x: np.ndarray, y: np.ndarray) -> Split:
+    """A fifth (of each class) to test; inputs standardised."""
+    stratify = y if y.ndim == 1 else None
+    parts = train_test_split(x, y, test_size=0.2, random_state=0, stratify=stratify)
+    x_train, x_test, y_train, y_test = map(np.asarray, parts)
+    scaler = StandardScaler().fit(x_train)
+    x_train, x_test = (
+        np.asarray(scaler.transform(part), np.float32) for part in (x_train, x_test)
+    )
+    kind = np.int32 if y.ndim == 1 else np.float32
+    return Split(x_train, y_train.astype(kind), x_test, y_test.astype(kind))
+
+
+def flat_digits() -> Split:
+    """Digits as vectors of 64."""
+    return _split(*_table(datasets.load_digits))
+
+
+def row_digits() -> Split:
+    """Digits as 8 rows of 8."""
+    x_train, y_train, x_test, y_test = flat_digits()
+    return Split(x_train.reshape(-1, 8, 8), y_train, x_test.reshape(-1, 8, 8), y_test)
+
+
+def image_digits() -> Split:
+    """Digits as images with one channel."""
+    x_train, y_train, x_test, y_test = row_digits()
+    return Split(x_train[..., None], y_train, x_test[..., None], y_test)
+
+
+def with_label_noise(split: Split, share: float) -> Split:
+    """That share of the training labels drawn anew."""
+    rng = np.random.default_rng(0)
+    labels = split.y_train.copy()
+    noisy = rng.random(len(labels)) < share
+    labels[noisy] = rng.integers(labels.max() + 1, size=noisy.sum())
+    return split._replace(y_train=labels)
+
+
+def heavy_tailed(split: Split) -> Split:
+    """Training examples thinned so that class k keeps a share 1 / (k + 1)."""
+    rng = np.random.default_rng(0)
+    kept = rng.random(len(split.y_train)) < 1 / (1 + split.y_train)
+    return split._replace(x_train=split.x_train[kept], y_train=split.y_train[kept])
+
+
+def reconstruct(split: Split) -> Split:
+    """The inputs as targets."""
+    return Split(split.x_train, split.x_train, split.x_test, split.x_test)
+
+
+def text(vocabulary_size: int, length: int) -> Split:
+    """Words of Python's help texts and the words after them."""
+    corpus = texts.load(vocabulary_size, length)
+    train, test = corpus.train[::8], corpus.test[::8]
+    return Split(train[:, :-1], train[:, 1:], test[:, :-1], test[:, 1:])
+
+
+def cancer() -> Split:
+    """Breast cancer: 30 features, 2 classes."""
+    return _split(*_table(datasets.load_breast_cancer))
+
+
+def wine() -> Split:
+    """Wine: 13 features, 3 classes, 142 examples."""
+    return _split(*_table(datasets.load_wine))
+
+
+def kernel(split: Split) -> Split:
+    """Radial basis functions around every training example: interpolation."""
+    gamma = 0.5 / split.x_train.shape[1]
+    x_train, x_test = (
+        rbf_kernel(part, split.x_train, gamma).astype(np.float32)
+        for part in (split.x_train, split.x_test)
+    )
+    return split._replace(x_train=x_train, x_test=x_test)
+
+
+def diabetes() -> Split:
+    """Diabetes: 10 features, a progression in units of its deviation."""
+    x, y = _table(datasets.load_diabetes)
+    return _split(x, ((y - y.mean()) / y.std())[:, None])
+
+
+def linear_map() -> Split:
+    """An ill-conditioned linear map from 6 to 10 dimensions, without noise."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((1250, 6)).astype(np.float32)
+    y = (x * np.logspace(0, -1, 6)) @ rng.standard_normal((6, 10))
+    y = y.astype(np.float32)
+    return Split(x[:1000], y[:1000], x[1000:], y[1000:])
+
+
+def teacher(noise: float) -> Split:
+    """What a random network with 16 tanh units says of 10 features, and noise."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((1250, 10))
+    hidden = np.tanh(x @ rng.standard_normal((10, 16)) / np.sqrt(10) * 2)
+    y = hidden @ rng.standard_normal((16, 1)) / 4
+    y = y / y.std()
+    return _split(x, y + noise * rng.standard_normal(y.shape))
+
+
+def least_squares(noise: float) -> Split:
+    """Linear regression in 50 features whose scales span a factor of 10."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((1250, 50))
+    weights = (
+        rng.standard_normal((50, 1)) / np.sqrt(50) * np.logspace(0, -1, 50)[:, None]
+    )
+    mixing = np.linalg.qr(rng.standard_normal((50, 50)))[0]
+    x = (x * np.logspace(0, -1, 50)) @ mixing
+    y = x @ mixing.T @ weights
+    y = y / y.std()
+    return _split(x, y + noise * rng.standard_normal(y.shape))
+
+
+def zipf_classes() -> Split:
+    """50 Gaussian clusters in 40 dimensions; class k has a share ~ 1 / (k + 1)."""
+    rng = np.random.default_rng(0)
+    share = 1 / np.arange(1, 51)
+    labels = rng.choice(50, size=4000, p=share / share.sum())
+    centres = rng.standard_normal((50, 40))
+    counts = np.bincount(labels, minlength=50)
+    labels = labels[counts[labels] > 4]
+    x = 0.7 * centres[labels] + rng.standard_normal((len(labels), 40))
+    return _split(x, labels)

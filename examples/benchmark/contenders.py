@@ -1,0 +1,155 @@
+"""Who races: tuned grids, peers that need no step size, and ours, all at defaults."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import optax
+import optax.contrib
+
+import optaxls
+from examples.benchmark.tasks import Task
+
+Make = Callable[[Any, Task], optax.GradientTransformation]
+
+
+class Contender(NamedTuple):
+    """An optimizer, or a grid of them.
+
+    Attributes:
+        name: as in the tables.
+        make: `(step size, task) -> optimizer`.
+        step_sizes: the grid; one NaN for those that need none.
+        trial_cost: forward passes that a trial of its search takes.
+        evaluate_at: `(state, params) -> params` that it returns to its user.
+    """
+
+    name: str
+    make: Make
+    step_sizes: tuple[float, ...] = (float("nan"),)
+    trial_cost: int = 1
+    evaluate_at: Callable[[Any, Any], Any] = lambda state, params: params
+
+
+SGD_GRID = tuple(float(s) for s in np.logspace(-3.5, 1.5, 11))
+ADAM_GRID = tuple(float(s) for s in np.logspace(-4.5, 0.5, 11))
+
+
+def _sgd(size: Any, task: Task) -> optax.GradientTransformation:
+    del task
+    return optax.sgd(size, momentum=0.9)
+
+
+def _adam(size: Any, task: Task) -> optax.GradientTransformation:
+    del task
+    return optax.adam(size)
+
+
+def _cosine(make: Make) -> Make:
+    def with_decay(size: Any, task: Task) -> optax.GradientTransformation:
+        return make(optax.cosine_decay_schedule(size, task.num_steps), task)
+
+    return with_decay
+
+
+CONSTANT_GRIDS = (
+    Contender("sgd", _sgd, SGD_GRID),
+    Contender("adam", _adam, ADAM_GRID),
+)
+COSINE_GRIDS = (
+    Contender("sgd_cosine", _cosine(_sgd), SGD_GRID),
+    Contender("adam_cosine", _cosine(_adam), ADAM_GRID),
+)
+
+
+def _plain(name: str, factory: Callable[[], Any], **settings: Any) -> Contender:
+    return Contender(name, lambda size, task: factory(), **settings)
+
+
+def _optax_backtracking() -> optax.GradientTransformation:
+    search = optax.scale_by_backtracking_linesearch(max_backtracking_steps=15)
+    return optax.chain(optax.sgd(1.0), search)
+
+
+PEERS = (
+    _plain("prodigy", optax.contrib.prodigy),
+    _plain(
+        "mechanic_adam",
+        lambda: optax.contrib.mechanize(optax.adam(1.0), weight_decay=0.0),
+    ),
+    _plain("dadapt_adamw", optax.contrib.dadapt_adamw),
+    _plain("momo_adam", optax.contrib.momo_adam),
+    _plain("dowg", optax.contrib.dowg),
+    _plain("cocob", optax.contrib.cocob),
+    _plain(
+        "schedule_free_adamw",
+        optax.contrib.schedule_free_adamw,
+        evaluate_at=optax.contrib.schedule_free_eval_params,
+    ),
+    _plain("optax_backtracking", _optax_backtracking),
+    _plain("optax_polyak", optax.polyak_sgd),
+)
+
+
+def _per_epoch(name: str, factory: Callable[..., Any], **settings: Any) -> Contender:
+    def make(size: Any, task: Task) -> optax.GradientTransformation:
+        del size
+        return factory(steps_per_epoch=len(task.split.x_train) / task.batch_size)
+
+    return Contender(name, make, **settings)
+
+
+OURS = (
+    _plain("auto", optaxls.auto),
+    _plain("ponos", optaxls.ponos),
+    _plain("sps", optaxls.sps),
+    _plain("sls_momentum", optaxls.sls_momentum),
+    _plain("adam_sps", optaxls.adam_sps),
+    _plain("adam_ponos", optaxls.adam_ponos),
+    _plain("salsa", optaxls.salsa),
+    _per_epoch("sls", optaxls.sls),
+    _per_epoch("sls_goldstein", optaxls.sls_goldstein),
+    _per_epoch("sls_extragradient", optaxls.sls_extragradient, trial_cost=3),
+    _per_epoch("adam_sls", optaxls.adam_sls),
+)
+
+
+class Direction(NamedTuple):
+    """A direction to free of its step size: its own grid, and `auto` along it."""
+
+    grid: Contender
+    freed: Contender
+
+
+def _direction(name: str, factory: Callable[[], Any], largest: float) -> Direction:
+    def fixed(size: Any, task: Task) -> optax.GradientTransformation:
+        del task
+        return optax.chain(factory(), optax.scale_by_learning_rate(size))
+
+    def freed(size: Any, task: Task) -> optax.GradientTransformation:
+        del size, task
+        return optaxls.auto(factory())
+
+    sizes = tuple(float(s) for s in largest * np.logspace(-3.5, 0, 8))
+    return Direction(Contender(name, fixed, sizes), Contender(f"auto({name})", freed))
+
+
+def _muon() -> optax.GradientTransformation:
+    """Muon for matrices, Adam for the rest, as its authors use it."""
+    return optax.partition(
+        {"muon": optax.contrib.scale_by_muon(), "adam": optax.scale_by_adam()},
+        lambda params: jax.tree.map(
+            lambda leaf: "muon" if leaf.ndim == 2 else "adam", params
+        ),
+    )
+
+
+DIRECTIONS = (
+    _direction("gradient", optax.identity, 10**1.5),
+    _direction("heavy_ball", lambda: optax.trace(0.9), 10**0.5),
+    _direction("sign", optax.scale_by_sign, 10**-0.5),
+    _direction("lion", optax.scale_by_lion, 10**-0.5),
+    _direction("rms", optax.scale_by_rms, 10**-0.5),
+    _direction("muon", _muon, 10**0.5),
+)

@@ -1,0 +1,140 @@
+"""The networks of the benchmark, in Flax linen: a function of params and inputs."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+
+class MLP(nn.Module):
+    """Dense layers; `activation` after each but the last."""
+
+    widths: Sequence[int]
+    activation: Callable[[jax.Array], jax.Array] = nn.relu
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        for width in self.widths[:-1]:
+            x = self.activation(nn.Dense(width)(x))
+        return nn.Dense(self.widths[-1])(x)
+
+
+class DeepLinear(nn.Module):
+    """A product of matrices without biases: easy to fit, full of saddles."""
+
+    widths: Sequence[int]
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        for width in self.widths:
+            x = nn.Dense(width, use_bias=False)(x)
+        return x
+
+
+class CNN(nn.Module):
+    """Two convolutions, each with pooling, and a dense layer."""
+
+    num_classes: int
+    width: int = 8
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        for width in (self.width, 2 * self.width):
+            x = nn.relu(nn.Conv(width, (3, 3))(x))
+            x = nn.avg_pool(x, (2, 2), (2, 2))
+        return nn.Dense(self.num_classes)(x.reshape(len(x), -1))
+
+
+class Mixer(nn.Module):
+    """Rows of an image as tokens, mixed along tokens and along channels."""
+
+    num_classes: int
+    width: int = 24
+    blocks: int = 2
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        x = nn.Dense(self.width)(x)
+        for _ in range(self.blocks):
+            y = nn.LayerNorm()(x).swapaxes(1, 2)
+            y = nn.Dense(x.shape[1])(nn.gelu(nn.Dense(2 * x.shape[1])(y)))
+            x = x + y.swapaxes(1, 2)
+            y = nn.gelu(nn.Dense(2 * self.width)(nn.LayerNorm()(x)))
+            x = x + nn.Dense(self.width)(y)
+        return nn.Dense(self.num_classes)(nn.LayerNorm()(x).mean(1))
+
+
+class Attention(nn.Module):
+    """Pre-norm transformer blocks over the embedded tokens `x`."""
+
+    width: int = 32
+    heads: int = 2
+    blocks: int = 1
+    causal: bool = False
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        places = self.param(
+            "places", nn.initializers.normal(0.02), (x.shape[1], self.width)
+        )
+        x = x + places
+        mask = nn.make_causal_mask(jnp.ones(x.shape[:2])) if self.causal else None
+        for _ in range(self.blocks):
+            y = nn.LayerNorm()(x)
+            x = x + nn.MultiHeadDotProductAttention(self.heads)(y, mask=mask)
+            y = nn.gelu(nn.Dense(4 * self.width)(nn.LayerNorm()(x)))
+            x = x + nn.Dense(self.width)(y)
+        return nn.LayerNorm()(x)
+
+
+class ImageAttention(nn.Module):
+    """A transformer that reads an image row by row."""
+
+    num_classes: int
+    width: int = 32
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        x = Attention(self.width)(nn.Dense(self.width)(x))
+        return nn.Dense(self.num_classes)(x.mean(1))
+
+
+class TextAttention(nn.Module):
+    """A causal transformer: logits of the next word at each place."""
+
+    vocabulary_size: int
+    width: int = 32
+    blocks: int = 1
+
+    @nn.compact
+    def __call__(self, words: jax.Array) -> jax.Array:
+        x = nn.Embed(self.vocabulary_size, self.width)(words)
+        x = Attention(self.width, blocks=self.blocks, causal=True)(x)
+        return nn.Dense(self.vocabulary_size)(x)
+
+
+class ImageGRU(nn.Module):
+    """A recurrent network that reads an image row by row."""
+
+    num_classes: int
+    width: int = 32
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        states: Any = nn.RNN(nn.GRUCell(self.width), unroll=x.shape[1])(x)
+        return nn.Dense(self.num_classes)(states[:, -1])
+
+
+class TextGRU(nn.Module):
+    """A recurrent network: logits of the next word at each place."""
+
+    vocabulary_size: int
+    width: int = 32
+
+    @nn.compact
+    def __call__(self, words: jax.Array) -> jax.Array:
+        x = nn.Embed(self.vocabulary_size, self.width)(words)
+        states: Any = nn.RNN(nn.GRUCell(self.width), unroll=x.shape[1])(x)
+        return nn.Dense(self.vocabulary_size)(states)
