@@ -1,0 +1,1 @@
+"""Benchmarks: which optimizer wins, and what a search costs."""
