@@ -19,8 +19,9 @@ import optaxls
 
 STEPS = 6
 LAYOUTS = ("data parallel", "sharded params")
-SEARCHES = ("sls", "ponos", "adam_sls", "salsa")
+SEARCHES = ("sls", "ponos", "adam_sls", "salsa", "auto")
 OPTIMIZERS = {
+    "auto": lambda: optaxls.auto(),
     "sls": lambda: optaxls.sls(steps_per_epoch=10),
     "sls_goldstein": lambda: optaxls.sls_goldstein(steps_per_epoch=10),
     "sls_momentum": lambda: optaxls.sls_momentum(),
@@ -66,6 +67,14 @@ def in_loops(program: str) -> list[str]:
     return inside
 
 
+def scalar_rounds(program: str) -> int:
+    """All-reduces of scalars alone, a step, outside of loops and branches."""
+    entry = program[program.index("\nENTRY ") :]
+    sums = re.findall(r"= (\S+|\(.*?\)) all-reduce(?:-start)?\(", entry)
+    shapes = [re.findall(r"[fusp]\w*\[([\d,]*)\]", found) for found in sums]
+    return sum(not any(sizes) for sizes in shapes)
+
+
 def trajectory(step, params, state, x, y):
     values, steps, params_path = [], [], None
     for _ in range(STEPS):
@@ -106,6 +115,7 @@ def measure(name: str, layout: str, mesh, dtype) -> dict:
             distance(np.asarray(many[2][key]), np.asarray(one[2][key])) for key in "ab"
         ),
         "loop": in_loops(program),
+        "scalar_rounds": scalar_rounds(program),
         "forward": collectives(forward),
         "params_sharding_kept": shardings(first.params) == shardings(params),
         "state_sharding_kept": shardings(many[3]) == shardings(first.opt_state),

@@ -55,6 +55,11 @@ def traffic_faults(name: str, layout: str, found: dict) -> list[str]:
     # The trials of extragradient are gradients.
     if name != "sls_extragradient" and found["loop"] != expected:
         faults.append(f"the loop communicates {found['loop']}, not {expected}")
+    # The norm of the gradient, the share of it that is kept, the slopes: each needs the
+    # one before. Whole params have every number at hand.
+    most = 0 if layout == "data parallel" else 3
+    if name == "auto" and found["scalar_rounds"] > most:
+        faults.append(f"{found['scalar_rounds']} all-reduces of scalars, not {most}")
     if layout == "data parallel" and found["forward"] != ["all-reduce f32[]"]:
         faults.append(f"the forward pass communicates {found['forward']}")
     return faults

@@ -100,19 +100,7 @@ def adam() -> Contender:
 
 def auto() -> Contender:
     """The rule that needs no step size: it searches in the first step only."""
-    # In one place, so that optaxls.auto() can take it.
-    optimizer = optax.chain(
-        optaxls.guarded(optax.scale_by_adam(nesterov=True)),
-        optax.scale(-1.0),
-        optaxls.cautious(),
-        optaxls.scale_by_line_search(
-            optaxls.armijo(0.5),
-            optaxls.hindsight(),
-            optaxls.bracketing(2.0),
-            gate=optaxls.first(1),
-        ),
-    )
-    return with_optimizer("auto", optimizer)
+    return with_optimizer("auto", optaxls.auto())
 
 
 def one_trial(reset: str = "restart", name: str = "one trial") -> Contender:

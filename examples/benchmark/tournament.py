@@ -12,8 +12,8 @@ import numpy as np
 from tqdm import tqdm
 
 # Before jax is imported in a worker: each uses one core, so that they do not wait for
-# each other.
-WORKER_FLAGS = "--xla_cpu_multi_thread_eigen=false"
+# each other; and less optimization, since most of the time goes into compiling.
+WORKER_FLAGS = "--xla_cpu_multi_thread_eigen=false --xla_backend_optimization_level=1"
 
 
 def _numbers(array: np.ndarray) -> Any:

@@ -1,5 +1,9 @@
 """The optimizer for those who want no step size to choose."""
 
+from typing import Any
+
+import jax
+import jax.numpy as jnp
 import optax
 
 from optaxls import _checks
@@ -10,6 +14,31 @@ from optaxls.line_search.extrapolation import extrapolated
 from optaxls.line_search.gates import first
 from optaxls.line_search.hindsight import hindsight
 from optaxls.line_search.transform import scale_by_line_search
+
+
+def _decaying(
+    rule: optax.GradientTransformationExtraArgs, weight_decay: Any
+) -> optax.GradientTransformationExtraArgs:
+    """Shrinks the params by the step size that the rule found, times the decay.
+
+    After the rule: decay climbs the loss where training comes to rest, and a search or
+    a cautious mask would forbid it there.
+    """
+
+    def update(updates: Any, state: Any, params: Any = None, **extra: Any):
+        updates, new = rule.update(updates, state, params, **extra)
+        found: Any = new
+        shrink = jnp.minimum(found.step_size * weight_decay, 1)
+
+        def leaf(step, w):
+            if not jnp.issubdtype(jnp.result_type(step), jnp.inexact):
+                return step
+            # No step, no decay: not even 0 * NaN.
+            return (step - jnp.where(shrink > 0, shrink * w, 0)).astype(step.dtype)
+
+        return jax.tree.map(leaf, updates, params), new
+
+    return optax.GradientTransformationExtraArgs(rule.init, update)
 
 
 def auto(
@@ -40,9 +69,9 @@ def auto(
     Args:
       direction: any optax transformation of gradients that gives a direction (to be
         descended along: ``optax.identity()``, ``optax.scale_by_lion()``).
-      weight_decay: >= 0, decoupled: ``weight_decay * w`` is part of the direction, so
-        that a step shrinks w by the step size found times it. Where training comes to
-        rest then does not depend on the step size.
+      weight_decay: >= 0, decoupled as in AdamW: a step of size eta also subtracts
+        ``eta * weight_decay * w``, untested. The step size found takes part so that
+        where training comes to rest does not depend on it.
       rate: > 0, how fast hindsight corrects.
       tolerance: in [-1, 1], the S / A that it aims at; less anneals more.
       decay: in [0, 1), weight of the past in S and A.
@@ -75,9 +104,6 @@ def auto(
       Ours; the parts cite theirs.
     """
     _checks.require("weight_decay", weight_decay, "[0, inf)")
-    # Left out where it is 0: it would cost a pass.
-    unwanted = isinstance(weight_decay, (int, float)) and weight_decay == 0
-    decay_weights = [] if unwanted else [optax.add_decayed_weights(weight_decay)]
     if direction is None:
         direction = optax.scale_by_adam(0.95, 0.99, nesterov=True)
     rule = scale_by_line_search(
@@ -87,10 +113,10 @@ def auto(
         gate=first(1),
         name="auto",
     )
+    rule = extrapolated(rule)
+    # Where it is 0 it would cost a pass.
+    if not isinstance(weight_decay, (int, float)) or weight_decay > 0:
+        rule = _decaying(rule, weight_decay)
     return optax.chain(
-        guarded(direction),
-        *decay_weights,
-        optax.scale(-1.0),
-        cautious(name="auto"),
-        extrapolated(rule),
+        guarded(direction), optax.scale(-1.0), cautious(name="auto"), rule
     )

@@ -13,7 +13,7 @@ class HindsightMemory(NamedTuple):
     """The mean iterate, the slope against it, its means, the usual loss, the step size.
 
     ``way_slope`` is the slope of the last step's batch, ``hindsight_step`` what was
-    judged right, not what a cap made of it.
+    judged right, ``recent_step`` the longest that was taken of late.
     """
 
     mean_params: Any
@@ -22,6 +22,7 @@ class HindsightMemory(NamedTuple):
     mean_abs_slope: jax.Array
     mean_abs_value: jax.Array
     hindsight_step: jax.Array
+    recent_step: jax.Array
     num_judged: jax.Array
 
 
@@ -144,7 +145,8 @@ def hindsight(
     The test sees a step that is too long one step late. So none is proposed that
     promises more decrease than the loss is large:
     :math:`-\eta\langle g, d\rangle \le \max(|f|, V/4)` with V the mean of the batches'
-    :math:`|f|`. That brakes one batch and is not remembered. Near 0, where a network
+    :math:`|f|`. That brakes one batch; what is remembered is at most twice the longest
+    step taken of late (10 steps or so, by ``decay``). Near 0, where a network
     of ReLUs would die of one long step, it is the Polyak step; a loss far from 0,
     above or below, is not braked.
 
@@ -157,11 +159,12 @@ def hindsight(
         ``first(1)`` finds a better one.
 
     Returns:
-      An initial step. After a search or a cap it goes on from the step size found.
+      An initial step. After a search it goes on from the step size found.
 
     State:
       ``hindsight_step``, ``way_slope`` (h), ``mean_slope``, ``mean_abs_slope``,
-      ``mean_abs_value``, scalars; ``mean_params``, like params, float32 or wider;
+      ``mean_abs_value``, ``recent_step``, scalars; ``mean_params``, like params,
+      float32 or wider;
       ``num_judged``, int32. A batch that is not finite leaves all of them.
 
     Raises:
@@ -194,7 +197,7 @@ def hindsight(
         zero = jnp.zeros((), _tree.scalar_dtype(params))
         first = jnp.asarray(initial_step_size, zero.dtype)
         none = jnp.zeros((), jnp.int32)
-        return HindsightMemory(_wide(params), zero, zero, zero, zero, first, none)
+        return HindsightMemory(_wide(params), zero, zero, zero, zero, first, zero, none)
 
     def propose(memory: HindsightMemory, origin: Origin) -> jax.Array:
         seen = _judged(memory, origin, decay)
@@ -206,12 +209,15 @@ def hindsight(
         seen = _judged(memory, origin, decay)
         judged = _corrected(memory, seen, rate, tolerance)
         applied = outcome.trial.step_size
-        # The brake is for one batch; a search or a cap beside it is for good.
-        as_proposed = applied == _braked(judged, seen, origin)
+        # What is judged are the steps taken: one much longer than those, because brakes
+        # or a cap held it back, would take long to come down to where it matters.
+        recent = jnp.maximum(applied, decay * memory.recent_step)
+        kept = jnp.minimum(judged, 2 * recent)
         top = jnp.iinfo(jnp.int32).max
         new = seen._replace(
             mean_params=_mean_with(memory, origin.params),
-            hindsight_step=jnp.where(as_proposed, judged, applied),
+            hindsight_step=jnp.where(outcome.num_trials > 0, applied, kept),
+            recent_step=recent,
             num_judged=jnp.minimum(memory.num_judged, top - 1) + 1,
         )
         # Where nothing moved there was nothing to judge.

@@ -20,7 +20,7 @@ VALUE = jnp.array(1e6)  # far from 0: no brake
 def oracle(gradients, values, w):
     """Step sizes and points from the formulas, in float64."""
     mean, slope, abs_slope, step_size, k, steps = w, 0.0, 0.0, FIRST, 0, []
-    usual_value = 0.0
+    usual_value = recent = 0.0
     for g, value in zip(gradients, values, strict=True):
         applied = step_size
         if k > 0:
@@ -40,6 +40,8 @@ def oracle(gradients, values, w):
             applied = min(step_size, most / float(g @ g))
         else:
             usual_value = abs(value)
+        recent = max(applied, DECAY * recent)
+        step_size = min(step_size, 2 * recent)
         w = w - applied * g
         k += 1
         steps.append((applied, w))
@@ -143,9 +145,13 @@ def test_a_loss_may_become_negative():
     assert w[0] < -1
 
 
-def test_a_cap_beside_it_is_remembered():
-    rule = optaxls.capped(optaxls.hindsight(initial_step_size=1.0), 0.5)
+def test_a_step_that_is_held_back_does_not_grow_meanwhile():
+    rule = optaxls.capped(optaxls.hindsight(initial_step_size=1.0), 0.1)
     tx = optaxls.scale_by_initial_step(rule)
     w, g = jnp.array([1.0]), jnp.array([1.0])
-    _, state = tx.update(-g, tx.init(w), w, value=VALUE, grad=g)
-    assert state.initial_step.hindsight_step == 0.5
+    state = tx.init(w)
+    for _ in range(20):  # downhill for ever: it would grow
+        updates, state = tx.update(-g, state, w, value=VALUE, grad=g)
+        w = w + updates
+        assert state.step_size == pytest.approx(0.1)
+        assert 0.1 < state.initial_step.hindsight_step <= 0.2001

@@ -1,0 +1,189 @@
+"""Races optimizers that need no step size against tuned grids, and reports.
+
+    python -m examples.benchmark --quick
+    python -m examples.benchmark
+    python -m examples.benchmark --tasks teacher,diabetes --out runs/two
+
+All tasks take hours; what is in the directory of the results already is not run again,
+so a run that was cut off goes on with the same command.
+"""
+
+import dataclasses
+import json
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import tyro
+
+from examples import run_directory
+from examples.benchmark import figures, registry, report, scores, tables, tournament
+from examples.benchmark.contenders import ADAM_GRID
+from examples.benchmark.scores import CONSTANT, Results
+from examples.benchmark.tasks import QUICK, TASKS
+from examples.errors import UsageError
+
+# Directions are not raced on these: a grid of eight sizes for each of six directions
+# takes as long on one of them as on all the other tasks together.
+SLOW = (
+    "digits_cnn",
+    "digits_mixer",
+    "digits_attention",
+    "digits_gru",
+    "text_transformer",
+    "text_gru",
+)
+
+_DEFAULT_OUT = Path("examples/benchmark/results")
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """Race optimizers that need no step size against tuned grids."""
+
+    quick: bool = False
+    """A few contenders, one other direction, one seed: minutes instead of hours."""
+    tasks: str = ""
+    """Tasks, separated by commas; by default all of them, with --quick three."""
+    seeds: int | None = None
+    """Seeds of each race, from 0; by default 3, with --quick 1."""
+    out: Path | None = None
+    """Results; examples/benchmark/results or, with --quick, a new one below runs/."""
+    workers: int = os.cpu_count() or 1
+    """Tasks raced side by side, each on one core."""
+
+
+class Plan(NamedTuple):
+    """What is to be raced, and where the results go."""
+
+    tasks: tuple[str, ...]
+    contenders: tuple[str, ...]
+    directions: tuple[str, ...]
+    seeds: int
+    out: Path
+
+
+def plan(settings: Settings) -> Plan:
+    """What the settings ask for; refuses what no tournament can do."""
+    tasks, contenders = tuple(TASKS), (*registry.GRIDS, *registry.PEERS, *registry.OURS)
+    directions, seeds, out = (*registry.DIRECTIONS, *registry.FREED), 3, _DEFAULT_OUT
+    if settings.quick:
+        tasks, contenders, seeds = QUICK, registry.QUICK, 1
+        directions = ("sign", "auto(sign)")
+        out = run_directory.fresh(Path("runs"), "benchmark-quick")
+    if settings.tasks:
+        tasks = tuple(name.strip() for name in settings.tasks.split(","))
+    if settings.seeds is not None:
+        seeds = settings.seeds
+    for name in tasks:
+        if name not in TASKS:
+            raise UsageError(f"unknown task {name!r}; choose from {', '.join(TASKS)}")
+    for option, number in (("--seeds", seeds), ("--workers", settings.workers)):
+        if number < 1:
+            raise UsageError(f"{option} must be at least 1, not {number}")
+    return Plan(tasks, contenders, directions, seeds, settings.out or out)
+
+
+def _check_present(
+    folder: Path, names: Sequence[str], contenders: Sequence[str], seeds: int
+) -> None:
+    """Refuses results of another run before hours are spent beside them."""
+    for file in (folder / f"{name}.json" for name in names):
+        if not file.exists():
+            continue
+        try:
+            records = json.loads(file.read_text())["records"]
+            found = {name: len(record["initial"]) for name, record in records.items()}
+        except (OSError, ValueError, KeyError, TypeError):
+            raise UsageError(f"{file} is damaged; remove it") from None
+        if found != dict.fromkeys(contenders, seeds):
+            raise UsageError(
+                f"{file} holds other contenders or seeds; choose another --out"
+            )
+
+
+def _race(chosen: Plan, workers: int) -> tuple[Results, Results]:
+    """The results of the contenders, and of the directions."""
+    fast = tuple(name for name in chosen.tasks if name not in SLOW)
+    entries = (
+        (chosen.tasks, chosen.contenders, chosen.out / "main"),
+        (fast, chosen.directions, chosen.out / "directions"),
+    )
+    for tasks, contenders, folder in entries:
+        _check_present(folder, tasks, contenders, chosen.seeds)
+    main_results, directions = (
+        tournament.run(tasks, contenders, chosen.seeds, folder, workers)
+        for tasks, contenders, folder in entries
+    )
+    return main_results, directions
+
+
+def _dots(results: Results) -> dict[str, dict[str, list[float]]]:
+    """Ratios by task, the best of `auto` first; held-out ones come last."""
+    ratios = {
+        task: {
+            name: scores.ratios(result, name, CONSTANT).tolist()
+            for name in ("auto", "prodigy", "adam_ponos")
+            if name in result["records"]
+        }
+        for task, result in results.items()
+    }
+
+    def place(task: str) -> tuple[bool, float]:
+        return results[task]["held_out"], max(ratios[task]["auto"])
+
+    return {
+        f"{task} *" if results[task]["held_out"] else task: ratios[task]
+        for task in sorted(ratios, key=place)
+    }
+
+
+def _report(results: Results, directions: Results, out: Path, command: str) -> None:
+    """Prints the tables, writes them, the numbers and the pictures."""
+    extended = report.with_everywhere(results)
+    made = report.made_by(command)
+    found = report.numbers(extended, directions, made)
+    text = tables.markdown(found, len(ADAM_GRID))
+    numbers = json.dumps(report.for_json(found), indent=1, allow_nan=False) + "\n"
+    run_directory.write(out / "results.md", lambda path: path.write_text(text))
+    run_directory.write(out / "results.json", lambda path: path.write_text(numbers))
+    by_contender = {
+        name: scores.all_ratios(extended, name, CONSTANT)
+        for name in found["contenders"]["all"]
+    }
+    tried = f"the best of {2 * len(ADAM_GRID)} constant steps of SGD and Adam"
+    title = f"No step size given, against {tried}: {len(results)} tasks"
+    run_directory.write(
+        out / "profile.png",
+        lambda path: figures.save_profile(path, title, by_contender),
+    )
+    races = "Every race, a dot for each seed (* held out while the rule was chosen)"
+    run_directory.write(
+        out / "tasks.png", lambda path: figures.save_dots(path, races, _dots(results))
+    )
+    print(text)
+    print(f"Tables, numbers and pictures: {out}")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command; 2 is the exit code of a mistake the user can put right."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    settings = tyro.cli(
+        Settings, args=arguments, config=(tyro.conf.FlagCreatePairsOff,)
+    )
+    try:
+        chosen = plan(settings)
+        results, directions = _race(chosen, settings.workers)
+    except UsageError as error:
+        print("error:", " ".join(str(error).split()), file=sys.stderr)
+        return 2
+    command = shlex.join(["python", "-m", "examples.benchmark", *arguments])
+    _report(results, directions, chosen.out, command)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,146 @@
+"""Pictures of a tournament: shares of races below a ratio, and every race of a few."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator, PercentFormatter
+
+# Okabe and Ito's palette, told apart with every common kind of colour blindness.
+_LOOKS: dict[str, dict[str, Any]] = {
+    "auto": {"color": "#0072B2", "linewidth": 2.6},
+    "prodigy": {"color": "#D55E00", "linestyle": (0, (5, 1.5))},
+    "mechanic_adam": {"color": "#E69F00", "linestyle": (0, (1.2, 1.2))},
+    "ponos": {"color": "#009E73", "linestyle": (0, (6, 1.5, 1.2, 1.5))},
+    "adam_ponos": {"color": "#CC79A7", "linestyle": (0, (5, 1.5))},
+    "adam_sps": {"color": "#56B4E9", "linestyle": (0, (6, 1.5, 1.2, 1.5))},
+    "adam everywhere": {"color": "#000000", "linestyle": (0, (1.2, 1.2))},
+    "adam_cosine everywhere": {"color": "#000000", "linestyle": (0, (5, 1.5))},
+}
+_OTHERS: dict[str, Any] = {"color": "#c8c8c8", "linewidth": 0.8, "zorder": 1}
+_LABELS = {
+    "adam everywhere": "Adam, one size\nfor all tasks",
+    "adam_cosine everywhere": "the same with\ncosine decay",
+}
+_STYLE: dict[Any, Any] = {
+    "font.size": 8,
+    "axes.titlesize": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#e8e8e8",
+    "grid.linewidth": 0.6,
+    "axes.axisbelow": True,
+    "legend.frameon": False,
+}
+_TO_GRID = "final training loss, as a multiple of the best run of the grid"
+_MARKERS = ("o", "D", "s")
+
+
+def _new(height: float) -> tuple[Figure, Axes]:
+    layout = ConstrainedLayoutEngine(w_pad=0.06, h_pad=0.06)
+    figure = Figure(figsize=(7.2, height), dpi=200, layout=layout)
+    return figure, figure.subplots()
+
+
+def _ratio_axis(axes: Axes, low: float, high: float) -> None:
+    """A log axis with plain numbers, and a line where the grid's best is."""
+    axes.set_xscale("log")
+    axes.set_xlim(low, high)
+    ticks = [1e-4, 1e-3, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 1e3, 1e4]
+    axes.xaxis.set_major_locator(FixedLocator([t for t in ticks if low <= t <= high]))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
+    axes.axvline(1, color="#555555", linewidth=1, zorder=1.5)
+    axes.set_xlabel(_TO_GRID)
+
+
+def save_profile(path: Path, title: str, ratios: Mapping[str, np.ndarray]) -> None:
+    """Writes the performance profile: higher and further to the left is better.
+
+    Args:
+        path: of the PNG.
+        title: above the curves.
+        ratios: those of all races, by contender; infinite where a run failed.
+    """
+    low, high = 0.01, 100.0
+    with matplotlib.rc_context(_STYLE):
+        figure, axes = _new(3.5)
+        _ratio_axis(axes, low, high)
+        shown = [name for name in _LOOKS if name in ratios]
+        others = [name for name in ratios if name not in _LOOKS]
+        for name in [*others, *shown]:
+            values = np.sort(ratios[name])
+            x = np.concatenate([[low / 10], values[np.isfinite(values)], [high * 10]])
+            y = np.arange(len(x)) / len(values)
+            y[-1] = y[-2]
+            look: dict[str, Any] = {"linewidth": 1.5} | _LOOKS.get(name, _OTHERS)
+            # One entry for all the others.
+            label = _LABELS.get(name, name) if name in _LOOKS else None
+            axes.step(x, y, where="post", label=label, **look)
+        if others:
+            axes.plot([], [], label=f"{len(others)} others", **_OTHERS)
+        axes.set_ylim(0, 1.01)
+        axes.yaxis.set_major_formatter(PercentFormatter(1))
+        axes.set_ylabel("share of the races at or below")
+        axes.set_title(title)
+        figure.legend(loc="outside right center", handlelength=2.6)
+        figure.savefig(path, format="png")
+
+
+def save_dots(
+    path: Path,
+    title: str,
+    rows: Mapping[str, Mapping[str, Sequence[float]]],
+    limits: tuple[float, float] = (1e-3, 100.0),
+) -> None:
+    """Writes a row for each task with a dot for each seed.
+
+    Args:
+        path: of the PNG.
+        title: above the dots.
+        rows: ratios by label of the row and by contender; the first is drawn on top.
+        limits: of the axis; what lies beyond is a triangle at its end.
+    """
+    with matplotlib.rc_context(_STYLE):
+        figure, axes = _new(1.0 + 0.19 * len(rows))
+        _ratio_axis(axes, *limits)
+        names = list(dict.fromkeys(name for row in rows.values() for name in row))
+        for place, row in enumerate(rows.values()):
+            for name, values in row.items():
+                number = names.index(name)
+                # One above the other, so that none hides another.
+                height = place + 0.22 * (number - (len(names) - 1) / 2)
+                _dots(axes, np.asarray(values), height, number, _LOOKS[name]["color"])
+        for number, name in enumerate(names):
+            colour, marker = _LOOKS[name]["color"], _MARKERS[number]
+            axes.plot([], [], marker, color=colour, markersize=4, label=name)
+        axes.set_yticks(range(len(rows)), list(rows))
+        axes.set_ylim(len(rows) - 0.5, -0.5)
+        axes.set_title(title)
+        if len(names) > 1:
+            figure.legend(loc="outside lower center", ncols=len(names))
+        figure.savefig(path, format="png")
+
+
+def _dots(
+    axes: Axes, values: np.ndarray, height: float, number: int, colour: str
+) -> None:
+    """Dots of one contender in one row; a triangle at the end for what lies beyond."""
+    low, high = axes.get_xlim()
+    inside = (values > low) & (values < high)
+    look: dict[str, Any] = {"color": colour, "linestyle": "", "alpha": 0.8}
+    look |= {"markeredgewidth": 0, "clip_on": False, "zorder": 3 - 0.1 * number}
+    for marker, x in (
+        (_MARKERS[number], values[inside]),
+        ("<", np.full((values <= low).sum(), low)),
+        (">", np.full((values >= high).sum(), high)),
+    ):
+        # An empty line counts as a point in the corner when the margins are measured.
+        if len(x):
+            axes.plot(x, np.full(len(x), height), marker=marker, markersize=4, **look)

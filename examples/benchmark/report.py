@@ -1,0 +1,241 @@
+"""The results of a tournament: numbers for JSON, and tables in Markdown."""
+
+import importlib.metadata
+import math
+import os
+import platform
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from examples.benchmark import contenders, scores
+from examples.benchmark.scores import CONSTANT, EVERY_GRID, LOSS_FLOOR, Results
+
+OURS = "auto"
+RIVAL = "prodigy"
+PROFILE_AT = (0.03, 0.1, 0.3, 0.5, 0.7, 1.0, 1.15, 1.3, 1.5, 2.0, 3.0, 10.0, 100.0)
+
+# `auto` is to stay below these ratios to the grids with constant steps, and to all.
+WORST_TO_CONSTANT = 1.15
+WORST_TO_EVERY = 1.3
+
+_LIBRARIES = ("optaxls", "jax", "jaxlib", "optax", "flax", "numpy", "scikit-learn")
+
+
+def made_by(command: str) -> dict[str, Any]:
+    """The command, the machine and the versions that made the results."""
+    return {
+        "command": command,
+        "date": time.strftime("%Y-%m-%d"),
+        "python": platform.python_version(),
+        **{name: importlib.metadata.version(name) for name in _LIBRARIES},
+        "machine": platform.machine(),
+        "cores": os.cpu_count(),
+    }
+
+
+def _names(results: Results) -> list[str]:
+    """Contenders that all tasks have, in the order of the tournament."""
+    return list(next(iter(results.values()))["records"])
+
+
+def _grids(names: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """The grids to compare with, as far as they have been raced."""
+    present = set(names)
+    grids = {"constant": CONSTANT, "every": EVERY_GRID}
+    return {key: grid for key, grid in grids.items() if present.issuperset(grid)}
+
+
+def with_everywhere(results: Results) -> Results:
+    """Adds, for each grid, the one step size that is best on all tasks together."""
+    for grid in EVERY_GRID:
+        if grid in _names(results):
+            number = scores.single_size(results, grid)
+            results = scores.with_single_size(results, grid, number)
+    return results
+
+
+def _contender(results: Results, name: str) -> dict[str, Any]:
+    """A contender over all races of these tasks."""
+    grids = _grids(_names(results))
+    to_run, to_top = (
+        [scores.score_gaps(task, name, CONSTANT)[which] for task in results.values()]
+        for which in (0, 1)
+    )
+    costs = [
+        math.inf if cost is None else cost
+        for task in results.values()
+        for cost in scores.costs_to_best(task, name, CONSTANT)
+    ]
+    ratios = scores.all_ratios(results, name, CONSTANT)
+    return {
+        **{
+            f"to {key}": scores.compare(results, name, grid)._asdict()
+            for key, grid in grids.items()
+        },
+        "profile": scores.profile(ratios, PROFILE_AT),
+        "score gap": {
+            "mean": float(np.mean(to_run)),
+            "worst": float(np.min(to_run)),
+            "worst mean of a task": float(np.min(np.mean(to_run, 1))),
+            "worst to the best score of the grid": float(np.min(to_top)),
+        },
+        "reached the grid's best": float(np.mean(np.isfinite(costs))),
+        "median share of the budget for that": float(np.median(costs)),
+    }
+
+
+def _on_task(task: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """A contender on one task, seed by seed."""
+    own = scores.best(task, (name,))
+    return {
+        "losses": own.losses.tolist(),
+        "ratios": scores.ratios(task, name, CONSTANT).tolist(),
+        "scores": own.scores.tolist(),
+        "score gaps": scores.score_gaps(task, name, CONSTANT)[0].tolist(),
+        "share of the budget to reach the grid's best": scores.costs_to_best(
+            task, name, CONSTANT
+        ),
+        "milliseconds of a step": task["records"][name]["milliseconds"],
+    }
+
+
+def _task(task: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    grids = {
+        key: scores.best(task, grid) for key, grid in _grids(task["records"]).items()
+    }
+    return {
+        "held out": task["held_out"],
+        "steps": task["num_steps"],
+        "grids": {
+            key: {
+                "losses": grid.losses.tolist(),
+                "scores": grid.scores.tolist(),
+                "runs": grid.names,
+            }
+            for key, grid in grids.items()
+        },
+        "contenders": {name: _on_task(task, name) for name in names},
+    }
+
+
+def _directions(results: Results) -> dict[str, Any]:
+    """Each freed direction against the grid of this very direction."""
+    return {
+        direction.grid.name: scores.compare(
+            results, direction.freed.name, (direction.grid.name,)
+        )._asdict()
+        for direction in contenders.DIRECTIONS
+        if direction.freed.name in _names(results)
+    }
+
+
+def _exceptions(results: Results) -> list[dict[str, Any]]:
+    """The races that `auto` lost by more than it may, with what may tell the cause."""
+    limits = {"constant": WORST_TO_CONSTANT, "every": WORST_TO_EVERY}
+    rows = []
+    for name, task in results.items():
+        record = task["records"][OURS]
+        curves = np.asarray(record["losses"], float)
+        for key, grid in _grids(task["records"]).items():
+            other = scores.best(task, grid)
+            for seed, ratio in enumerate(scores.ratios(task, OURS, grid)):
+                if ratio > limits[key]:
+                    rows.append(
+                        {
+                            "task": name,
+                            "seed": seed,
+                            "grid": key,
+                            "ratio": float(ratio),
+                            "loss": record["final"][0][seed],
+                            "lowest loss on the way": float(np.nanmin(curves[seed])),
+                            "grid's loss": float(other.losses[seed]),
+                            "grid's run": other.names[seed],
+                            "last step size": record["last_step_size"][seed],
+                        }
+                    )
+    return rows
+
+
+def _claim(what: str, value: float, sign: str, limit: float) -> dict[str, Any]:
+    met = value >= limit if sign == ">=" else value <= limit
+    return {"claim": what, "value": value, "limit": f"{sign} {limit:g}", "met": met}
+
+
+def _claims(numbers: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What `auto` is measured by, and whether it is so."""
+    own = numbers["contenders"]["all"][OURS]
+    constant, every = own["to constant"], own.get("to every")
+    claims = [
+        _claim("races at or below the best constant step", constant["wins"], ">=", 0.9),
+        _claim("geometric mean to it", constant["geometric_mean"], "<=", 0.45),
+        _claim("worst ratio to it", constant["worst"], "<=", WORST_TO_CONSTANT),
+        _claim(
+            "test metric behind that of the grid's best run, worst race",
+            -own["score gap"]["worst"], "<=", 0.01,
+        ),
+    ]  # fmt: skip
+    if every is not None:
+        mean = every["geometric_mean"]
+        what = "the best constant or cosine step"
+        claims += [
+            _claim(f"geometric mean to {what}", mean, "<=", 0.55),
+            _claim(f"worst ratio to {what}", every["worst"], "<=", WORST_TO_EVERY),
+        ]
+    if RIVAL in numbers["pairs"]:
+        ahead = numbers["pairs"][RIVAL]["ahead"]
+        claims.append(_claim(f"races ahead of {RIVAL}", ahead, ">=", 0.9))
+    for name, found in numbers["directions"].items():
+        share = found["task_wins"]
+        what = f"auto({name}): tasks at or below its own best constant step"
+        claims.append(_claim(what, share, ">=", 0.8))
+        claims.append(_claim(f"auto({name}): worst", found["worst"], "<=", 1.5))
+    return claims
+
+
+def numbers(results: Results, directions: Results, made: dict[str, Any]) -> Any:
+    """All that is reported, as JSON keeps it; `directions` may be empty.
+
+    Args:
+        results: of the contenders and grids.
+        directions: of the directions, each with its own grid and freed.
+        made: what `made_by` says.
+    """
+    everyone = _names(results)
+    single = [name for name in everyone if name not in EVERY_GRID]
+    found = {
+        "made by": made,
+        "tasks": {name: _task(task, single) for name, task in results.items()},
+        "contenders": {
+            group: {name: _contender(tasks, name) for name in single}
+            for group, tasks in scores.by_group(results).items()
+        },
+        "profile at": list(PROFILE_AT),
+        "pairs": {
+            name: scores.pair(results, OURS, name)._asdict()
+            for name in single
+            if name != OURS
+        },
+        "time of a step": {
+            name: scores.time_ratio(results, name, RIVAL)
+            for name in single
+            if RIVAL in single and not name.endswith("everywhere")
+        },
+        "directions": _directions(directions) if directions else {},
+        "loss floor": LOSS_FLOOR,
+        "ratio cap": scores.RATIO_CAP,
+    }
+    return found | {"claims": _claims(found), "exceptions": _exceptions(results)}
+
+
+def for_json(value: Any) -> Any:
+    """The same with None for NaN and infinity, which JSON does not know."""
+    if isinstance(value, Mapping):
+        return {key: for_json(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [for_json(entry) for entry in value]
+    if isinstance(value, float):
+        return float(f"{value:.5g}") if math.isfinite(value) else None
+    return value

@@ -1,0 +1,187 @@
+"""Does `auto` carry over, untouched, to other widths, depths, batches, lengths, data?
+
+    python -m examples.benchmark.transfer
+    python -m examples.benchmark.transfer --quick
+
+Each variant of a task is raced against a small grid of constant step sizes for the
+same budget. What is in the directory of the results already is not run again. All of
+them take half an hour on one core, the one with a million parameters a third of that.
+"""
+
+import dataclasses
+import json
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tyro
+from tqdm import tqdm
+
+from examples import run_directory
+from examples.benchmark import (
+    figures,
+    race,
+    report,
+    scores,
+    tables,
+    tournament,
+    transfer_tasks,
+)
+from examples.benchmark.scores import CONSTANT
+from examples.benchmark.transfer_tasks import Variant
+from examples.errors import UsageError
+
+_DEFAULT_OUT = Path("examples/benchmark/results/transfer")
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """Race `auto` on tasks that were made larger, longer or different."""
+
+    quick: bool = False
+    """Two variants cut short, one seed: shows that all runs."""
+    variants: str = ""
+    """Variants, separated by commas; by default all of them."""
+    out: Path | None = None
+    """Results; by default a folder beside those of the benchmark, or below runs/."""
+
+
+def _chosen(settings: Settings) -> dict[str, Variant]:
+    known = (
+        transfer_tasks.quick_variants() if settings.quick else transfer_tasks.variants()
+    )
+    names = [name.strip() for name in settings.variants.split(",")]
+    if not settings.variants:
+        return known
+    for name in names:
+        if name not in known:
+            raise UsageError(
+                f"unknown variant {name!r}; choose from {', '.join(known)}"
+            )
+    return {name: known[name] for name in names}
+
+
+def race_variant(variant: Variant) -> dict[str, Any]:
+    """All contenders on a variant, as `tournament.run_task` returns it."""
+    records = {}
+    for contender in variant.contenders:
+        curves = race.run(variant.task, contender, range(variant.seeds))
+        record = tournament._record(contender, curves)
+        record["final"] = tournament._numbers(variant.final(curves))
+        records[contender.name] = record
+    steps = variant.task.num_steps
+    return {"held_out": False, "num_steps": steps, "records": records}
+
+
+def race_all(variants: Mapping[str, Variant], folder: Path) -> dict[str, Any]:
+    """The results of all variants; those with a file in `folder` are read."""
+    folder.mkdir(parents=True, exist_ok=True)
+    results = {}
+    for name, variant in tqdm(variants.items(), desc="variants"):
+        file = folder / f"{name}.json"
+        if not file.exists():
+            text = json.dumps(race_variant(variant), separators=(",", ":"))
+            run_directory.write(file, lambda path, text=text: path.write_text(text))
+        results[name] = json.loads(file.read_text())
+    return results
+
+
+def _at_edge(result: Mapping[str, Any], run: str) -> bool:
+    """Whether a run of the grid had its smallest or largest step size."""
+    name, size = run.split()
+    sizes = result["records"][name]["step_sizes"]
+    return size in (f"{sizes[0]:.2g}", f"{sizes[-1]:.2g}")
+
+
+def summary(results: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """What is told of each variant."""
+    found = {}
+    for name, result in results.items():
+        own, grid = (scores.best(result, names) for names in (("auto",), CONSTANT))
+        ratios = scores.ratios(result, "auto", CONSTANT)
+        found[name] = {
+            "steps": result["num_steps"],
+            "losses": own.losses.tolist(),
+            "grid's losses": grid.losses.tolist(),
+            "grid's runs": grid.names,
+            "at an edge of the grid": [_at_edge(result, run) for run in grid.names],
+            "ratios": ratios.tolist(),
+            "geometric mean": scores.geometric_mean(ratios),
+        }
+    return found
+
+
+def _table(found: Mapping[str, Mapping[str, Any]]) -> str:
+    rows = [
+        [
+            name,
+            f"{row['steps']}",
+            ", ".join(
+                f"{run} (edge)" if edge else run
+                for run, edge in zip(
+                    row["grid's runs"], row["at an edge of the grid"], strict=True
+                )
+            ),
+            *(f"{np.median(row[key]):.3g}" for key in ("grid's losses", "losses")),
+            tables.ratio_text(row["geometric mean"]),
+            " ".join(map(tables.ratio_text, row["ratios"])),
+        ]
+        for name, row in found.items()
+    ]
+    header = ["variant", "steps", "best runs of the grid", "grid's loss", "auto's loss"]
+    return tables.table([*header, "ratio", "by seed"], rows)
+
+
+_READ = """\
+Final training loss of `auto`, with no argument, to that of the best constant step of
+SGD with momentum 0.9 and Adam in each race, at the same cost. The batch changes at an
+equal number of steps. "Edge": the best step of the grid was its smallest or largest, so
+that a larger grid may do better. Where the labels change, the loss is that on the new
+labels, for `auto` and for the choice of the grid's best."""
+
+
+def _report(results: Mapping[str, Any], out: Path, command: str) -> None:
+    found = summary(results)
+    made = report.made_by(command)
+    text = f"# Transfer\n\n`{command}`\n\n{_READ}\n\n{_table(found)}\n"
+    numbers = json.dumps(
+        report.for_json({"made by": made, "variants": found}), indent=1, allow_nan=False
+    )
+    run_directory.write(out / "transfer.md", lambda path: path.write_text(text))
+    run_directory.write(
+        out / "transfer.json", lambda path: path.write_text(numbers + "\n")
+    )
+    rows = {name: {"auto": row["ratios"]} for name, row in found.items()}
+    title = "auto, untouched, on tasks that changed (a dot for each seed)"
+    run_directory.write(
+        out / "transfer.png",
+        lambda path: figures.save_dots(path, title, rows),
+    )
+    print(text)
+    print(f"Table, numbers and picture: {out}")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command; 2 is the exit code of a mistake the user can put right."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    settings = tyro.cli(
+        Settings, args=arguments, config=(tyro.conf.FlagCreatePairsOff,)
+    )
+    try:
+        variants = _chosen(settings)
+    except UsageError as error:
+        print("error:", " ".join(str(error).split()), file=sys.stderr)
+        return 2
+    quick_out = run_directory.fresh(Path("runs"), "transfer-quick")
+    out = settings.out or (quick_out if settings.quick else _DEFAULT_OUT)
+    results = race_all(variants, out / "variants")
+    command = ["python", "-m", "examples.benchmark.transfer", *arguments]
+    _report(results, out, shlex.join(command))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
