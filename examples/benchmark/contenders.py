@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 import optax
 import optax.contrib
@@ -136,13 +135,8 @@ def _direction(name: str, factory: Callable[[], Any], largest: float) -> Directi
 
 
 def _muon() -> optax.GradientTransformation:
-    """Muon for matrices, Adam for the rest, as its authors use it."""
-    return optax.partition(
-        {"muon": optax.contrib.scale_by_muon(), "adam": optax.scale_by_adam()},
-        lambda params: jax.tree.map(
-            lambda leaf: "muon" if leaf.ndim == 2 else "adam", params
-        ),
-    )
+    """Muon for matrices, Adam for the rest; optax has them as a whole optimizer."""
+    return optax.chain(optax.contrib.muon(1.0), optax.scale(-1.0))
 
 
 DIRECTIONS = (

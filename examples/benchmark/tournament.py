@@ -70,7 +70,8 @@ def run(
     folder.mkdir(parents=True, exist_ok=True)
     files = {name: folder / f"{name}.json" for name in names}
     missing = [name for name, file in files.items() if not file.exists()]
-    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {WORKER_FLAGS}"
+    given = os.environ.get("XLA_FLAGS", "").replace(WORKER_FLAGS, "").strip()
+    os.environ["XLA_FLAGS"] = f"{given} {WORKER_FLAGS}".strip()
     context = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(
         workers, context, max_tasks_per_child=1
@@ -80,6 +81,9 @@ def run(
         }
         done = concurrent.futures.as_completed(running)
         for future in tqdm(done, total=len(running), desc="tasks", disable=not running):
+            if future.exception() is not None:
+                # Else the others would be raced to the end before anybody hears of it.
+                pool.shutdown(cancel_futures=True)
             text = json.dumps(future.result(), separators=(",", ":"))
             files[running[future]].write_text(text)
     return {name: json.loads(file.read_text()) for name, file in files.items()}
