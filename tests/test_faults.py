@@ -197,7 +197,8 @@ def test_no_uphill_step_is_taken_knowingly(name, tree):
         allowed += np.finfo(np.float32).tiny
         uphill = searched & ~(report["trial_value"] <= allowed)
         assert not uphill.any(), where(uphill, batch, tree)
-        assert searched.sum() > 4 * BATCH
+        # auto searches once.
+        assert searched.sum() > (0.9 if name == "auto" else 4) * BATCH
 
 
 def stays(records: Record, name: str) -> np.ndarray:

@@ -34,7 +34,6 @@ SLOW = (
     "digits_attention",
     "digits_gru",
     "text_transformer",
-    "text_gru",
 )
 
 _DEFAULT_OUT = Path("examples/benchmark/results")

@@ -123,18 +123,5 @@ class ImageGRU(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        states: Any = nn.RNN(nn.GRUCell(self.width), unroll=x.shape[1])(x)
+        states: Any = nn.RNN(nn.GRUCell(self.width))(x)
         return nn.Dense(self.num_classes)(states[:, -1])
-
-
-class TextGRU(nn.Module):
-    """A recurrent network: logits of the next word at each place."""
-
-    vocabulary_size: int
-    width: int = 32
-
-    @nn.compact
-    def __call__(self, words: jax.Array) -> jax.Array:
-        x = nn.Embed(self.vocabulary_size, self.width)(words)
-        states: Any = nn.RNN(nn.GRUCell(self.width), unroll=x.shape[1])(x)
-        return nn.Dense(self.vocabulary_size)(states)

@@ -150,10 +150,6 @@ def _text() -> dict[str, Callable[[], Task]]:
             "text_transformer", networks.TextAttention(size), arrays.text(size, 12),
             batch_size=16, num_steps=400, held_out=True,
         ),
-        "text_gru": lambda: _classify(
-            "text_gru", networks.TextGRU(size), arrays.text(size, 12),
-            batch_size=16, num_steps=400,
-        ),
     }  # fmt: skip
 
 

@@ -15,8 +15,6 @@ from optaxls.line_search.gates import first
 from optaxls.line_search.hindsight import hindsight
 from optaxls.line_search.transform import scale_by_line_search
 
-_BRACKETED_STEPS = 10
-
 
 def _decaying(
     rule: optax.GradientTransformationExtraArgs, weight_decay: Any
@@ -61,9 +59,8 @@ def auto(
       ``guarded``: a batch that exploded or is not finite does not stay in its moments.
     - ``cautious``: coordinates that would climb the present batch are left out, so
       that every step goes down, and h below is not spoilt by momentum gone astray.
-    - The first ten steps are bracketed: halved or doubled to the longest that keeps
-      half of the decrease that its slope promises. That finds the unit of the
-      direction; ten times, because momentum is still building up in it.
+    - The first step is bracketed: halved or doubled to the longest that keeps half of
+      the decrease that its slope promises. That finds the unit of the direction.
     - Every later step is judged by ``hindsight``: the slope, on a fresh batch, along
       the way come so far. Noisy problems anneal, separable ones grow their step. No
       step promises more decrease than the loss is large.
@@ -78,7 +75,7 @@ def auto(
       rate: > 0, how fast hindsight corrects.
       tolerance: in [-1, 1], the S / A that it aims at; less anneals more.
       decay: in [0, 1), weight of the past in S and A.
-      max_trials: >= 1, of each of the first ten steps.
+      max_trials: >= 1, of the first step.
 
     Returns:
       An optimizer; ``update`` needs ``params``, ``value``, ``grad``, ``value_fn``.
@@ -87,7 +84,7 @@ def auto(
       ValueError: an argument lies outside its range.
 
     Cost:
-      20 to 35 forward passes in the first ten steps, none later. One copy of the params
+      4 to 10 forward passes on the first step, none later. One copy of the params
       (float32) besides what the direction keeps.
 
     Example:
@@ -113,7 +110,7 @@ def auto(
         armijo(0.5),
         hindsight(rate, tolerance, decay),
         bracketing(2.0, max_trials),
-        gate=first(_BRACKETED_STEPS),
+        gate=first(1),
         name="auto",
     )
     rule = extrapolated(rule)

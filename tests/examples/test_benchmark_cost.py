@@ -49,15 +49,15 @@ def test_a_forced_step_makes_one_trial_and_compiles_one_program(reset):
     assert runner.programs() == 1
 
 
-def test_auto_searches_in_its_first_ten_steps_only_and_compiles_one_program():
+def test_auto_searches_in_its_first_step_only_and_compiles_one_program():
     contender = cost_steps.auto()
     step, carry = contender.jitted(MLP), contender.start(MLP, MLP.params())
     trials = []
-    for _ in range(12):
+    for _ in range(3):
         carry, _ = step(carry, MLP.batch)
         trials.append(int(optax.tree.get(carry[1], "num_trials")))
-    assert min(trials[:10]) >= 2
-    assert trials[10:] == [0, 0]
+    assert trials[0] > 1
+    assert trials[1:] == [0, 0]
     assert step._cache_size() == 1
 
 
