@@ -231,8 +231,12 @@ def test_a_non_finite_batch_changes_nothing_and_is_forgotten(name, fault):
     assert_recovered(name, after)
 
 
+# auto searches on its first step only.
+LATER = [name for name in SEARCHING if name != "auto"]
+
+
 @pytest.mark.parametrize("fault", FAILED_SEARCH)
-@pytest.mark.parametrize("name", SEARCHING)
+@pytest.mark.parametrize("name", LATER)
 def test_a_failed_search_is_recovered_from(name, fault):
     records = problems.run(name, [GOOD] * 3 + [FAILED_SEARCH[fault]] + [GOOD] * 3)
     bad = records[3]
@@ -253,7 +257,7 @@ def test_a_failed_first_search_is_recovered_from(name):
 
 
 @pytest.mark.parametrize("fault", ["trials_always_larger", "trials_all_nan"])
-@pytest.mark.parametrize("name", SEARCHING)
+@pytest.mark.parametrize("name", LATER)
 def test_many_failed_searches_are_recovered_from(name, fault):
     """0.9**1200 is 0 in float32: a step size that reached 0 would stay there."""
     records = problems.run(name, [GOOD] * 3 + [FAILED_SEARCH[fault]] * 12 + [GOOD] * 3)
