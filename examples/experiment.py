@@ -1,12 +1,11 @@
 """A whole run: several optimizers on one task, their checkpoints, table and plot."""
 
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from examples import loop, optimizers, plots, processes, report, run_directory
 from examples.checkpoint import Checkpoints
-from examples.errors import UsageError
+from examples.errors import exit_code
 from examples.history import Result
 from examples.settings import RunSettings, SettingsT, parse
 from examples.task import Task
@@ -26,14 +25,13 @@ def command(
         make_task: builds the task; may raise `UsageError`.
         arguments: the command line, by default the process's own.
     """
-    try:
+
+    def command() -> None:
         settings = parse(settings_class, arguments)
         processes.connect(settings.hosts, settings.host_id, settings.coordinator)
         run(make_task(settings), settings)
-    except UsageError as error:
-        print("error:", " ".join(str(error).split()), file=sys.stderr)
-        return 2
-    return 0
+
+    return exit_code(command)
 
 
 def run(task: Task, settings: RunSettings) -> list[Result]:

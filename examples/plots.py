@@ -16,7 +16,7 @@ from examples.optimizers import GRADIENT_COST
 
 # Okabe and Ito's palette, told apart with every common kind of colour blindness;
 # without its yellow, which vanishes on white. Dashes help where print is grey.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _DASHES = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (6, 1.5, 1.2, 1.5)))
 _STYLE: dict[Any, Any] = {
     "font.size": 8,
@@ -63,7 +63,7 @@ def save_figure(path: Path, title: str, results: Sequence[Result], score: str) -
 def _look(number: int) -> dict[str, Any]:
     """Colour and dashes of the optimizer in this place."""
     return {
-        "color": _COLOURS[number % len(_COLOURS)],
+        "color": COLOURS[number % len(COLOURS)],
         "linestyle": _DASHES[number % len(_DASHES)],
     }
 

@@ -67,7 +67,17 @@ class RunSettings:
         return fields
 
 
+AnySettings = TypeVar("AnySettings")
 SettingsT = TypeVar("SettingsT", bound=RunSettings)
+
+
+def read(
+    settings_class: type[AnySettings], arguments: Sequence[str] | None
+) -> AnySettings:
+    """Reads the command line, as every command here does: `--flag`, no `--no-flag`."""
+    return tyro.cli(
+        settings_class, args=arguments, config=(tyro.conf.FlagCreatePairsOff,)
+    )
 
 
 def parse(settings_class: type[SettingsT], arguments: Sequence[str] | None) -> Any:
@@ -76,11 +86,7 @@ def parse(settings_class: type[SettingsT], arguments: Sequence[str] | None) -> A
     try:
         # tyro draws a box of several lines on stderr; its first paragraph is kept.
         with contextlib.redirect_stderr(complaint):
-            settings = tyro.cli(
-                settings_class,
-                args=arguments,
-                config=(tyro.conf.FlagCreatePairsOff,),
-            )
+            settings = read(settings_class, arguments)
     except SystemExit as stop:
         if stop.code:
             raise UsageError(_first_paragraph(complaint.getvalue())) from None

@@ -10,12 +10,15 @@ import jax.numpy as jnp
 from jax.core import Tracer
 
 
+def is_inexact(leaf: Any) -> bool:
+    """Whether a leaf is trained: integers and keys are not."""
+    return jnp.issubdtype(jnp.result_type(leaf), jnp.inexact)
+
+
 def inexact_leaves(tree: Any) -> list[jax.Array]:
     """The floating-point and complex leaves: None and integers hold no direction."""
     leaves = jax.tree.leaves(tree)
-    return [
-        leaf for leaf in leaves if jnp.issubdtype(jnp.result_type(leaf), jnp.inexact)
-    ]
+    return [leaf for leaf in leaves if is_inexact(leaf)]
 
 
 def scalar_dtype(params: Any) -> Any:
@@ -73,7 +76,7 @@ def scale(factor: jax.Array, tree: Any, *, where: jax.Array) -> Any:
 
     def leaf_scale(leaf):
         kind = jnp.result_type(leaf)
-        if not jnp.issubdtype(kind, jnp.inexact):
+        if not is_inexact(leaf):
             return leaf
         product = factor.astype(jnp.promote_types(factor.dtype, kind)) * leaf
         return jnp.where(where, product, 0).astype(kind)
@@ -88,11 +91,23 @@ def reverse(tree: Any) -> Any:
     not the negative of a product.
     """
 
-    def leaf_reverse(leaf):
-        trained = jnp.issubdtype(jnp.result_type(leaf), jnp.inexact)
-        return -1 * leaf if trained else leaf
+    return jax.tree.map(lambda leaf: -1 * leaf if is_inexact(leaf) else leaf, tree)
 
-    return jax.tree.map(leaf_reverse, tree)
+
+def add_scaled(tree: Any, factor: jax.Array, other: Any, *, where: jax.Array) -> Any:
+    """``tree + factor * other`` where ``where``, else ``tree`` even for NaN.
+
+    The dtypes are those of ``tree``; its integer leaves stay as they are.
+    """
+
+    def leaf_add(leaf, term):
+        if not is_inexact(leaf):
+            return leaf
+        kind = jnp.promote_types(factor.dtype, jnp.result_type(term))
+        product = jnp.where(where, factor.astype(kind) * term, 0)
+        return (leaf + product).astype(jnp.result_type(leaf))
+
+    return jax.tree.map(leaf_add, tree, other)
 
 
 def cast_like(tree: Any, like: Any) -> Any:
@@ -122,6 +137,11 @@ def either(condition: jax.Array, on_true: Callable, on_false: Callable) -> Any:
         )
 
     return jax.lax.cond(condition, typed(on_true), typed(on_false))
+
+
+def one_more(count: jax.Array) -> jax.Array:
+    """``count + 1``; at the largest integer it stays."""
+    return jnp.minimum(count, jnp.iinfo(count.dtype).max - 1) + 1
 
 
 def fresh(tree: Any) -> Any:

@@ -60,7 +60,7 @@ def cautious(*, name: str = "cautious") -> optax.GradientTransformationExtraArgs
         _value_fn.require_same_leaves(name, held, grad=grad)
 
         def descends(d, g):
-            if not jnp.issubdtype(jnp.result_type(d), jnp.inexact):
+            if not _tree.is_inexact(d):
                 return jnp.zeros((0,), bool)
             return jnp.real(jnp.asarray(d) * g) < 0
 
@@ -150,7 +150,7 @@ def guarded(
         mean = state.mean_grad_sqnorm + rate * (
             factor**2 * sqnorm - state.mean_grad_sqnorm
         )
-        seen = jnp.minimum(state.num_seen, jnp.iinfo(jnp.int32).max - 1) + 1
+        seen = _tree.one_more(state.num_seen)
 
         def go() -> tuple[Any, GuardedState]:
             entered = jax.tree.map(lambda g: (factor * g).astype(g.dtype), updates)

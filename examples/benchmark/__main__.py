@@ -17,14 +17,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import tyro
-
 from examples import run_directory
 from examples.benchmark import figures, registry, report, scores, tables, tournament
 from examples.benchmark.contenders import ADAM_GRID
 from examples.benchmark.scores import CONSTANT, Results
 from examples.benchmark.tasks import QUICK, TASKS
-from examples.errors import UsageError
+from examples.errors import UsageError, exit_code
+from examples.settings import read
 
 # Directions are not raced on these: a grid of eight sizes for each of six directions
 # takes as long on one of them as on all the other tasks together.
@@ -170,18 +169,15 @@ def _report(results: Results, directions: Results, out: Path, command: str) -> N
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; 2 is the exit code of a mistake the user can put right."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
-    settings = tyro.cli(
-        Settings, args=arguments, config=(tyro.conf.FlagCreatePairsOff,)
-    )
-    try:
+    settings = read(Settings, arguments)
+
+    def command() -> None:
         chosen = plan(settings)
         results, directions = _race(chosen, settings.workers)
-    except UsageError as error:
-        print("error:", " ".join(str(error).split()), file=sys.stderr)
-        return 2
-    command = shlex.join(["python", "-m", "examples.benchmark", *arguments])
-    _report(results, directions, chosen.out, command)
-    return 0
+        typed = shlex.join(["python", "-m", "examples.benchmark", *arguments])
+        _report(results, directions, chosen.out, typed)
+
+    return exit_code(command)
 
 
 if __name__ == "__main__":

@@ -20,14 +20,14 @@ from typing import Any
 import jax
 import numpy as np
 import optax
-import tyro
 
 from examples import run_directory
 from examples.benchmark import cost_models, cost_programs, cost_report, cost_steps
 from examples.benchmark.cost_models import Task
 from examples.benchmark.cost_steps import Contender
 from examples.benchmark.cost_timing import Ratio, Runner, in_turns
-from examples.errors import UsageError
+from examples.errors import UsageError, exit_code
+from examples.settings import read
 
 _SEEDS = 8
 _PERIOD = 10
@@ -182,16 +182,9 @@ def _out(settings: Settings) -> Path:
     return out
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command; 2 is the exit code of a mistake the user can put right."""
-    settings = tyro.cli(
-        Settings, args=arguments, config=(tyro.conf.FlagCreatePairsOff,)
-    )
-    try:
-        out = _out(settings)
-    except UsageError as error:
-        print("error:", " ".join(str(error).split()), file=sys.stderr)
-        return 2
+def _run(settings: Settings) -> None:
+    """Measures, prints and writes."""
+    out = _out(settings)
     found = measure(settings)
     numbers = json.dumps(cost_report.plain(found), indent=2) + "\n"
     run_directory.write(out / "cost.json", lambda path: path.write_text(numbers))
@@ -203,7 +196,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("\njaxopt is not installed (extra: benchmark), so it was left out.")
     print("Searches in torch are not measured.")
     print(f"\nPicture: {out / 'cost.png'}\nNumbers: {out / 'cost.json'}")
-    return 0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command; 2 is the exit code of a mistake the user can put right."""
+    settings = read(Settings, arguments)
+    return exit_code(lambda: _run(settings))
 
 
 if __name__ == "__main__":

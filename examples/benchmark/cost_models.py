@@ -144,23 +144,23 @@ def transformer(name: str, number: int, length: int) -> Task:
     return Task(name, loss, init, (words[:, :-1], words[:, 1:]))
 
 
-def tasks() -> dict[str, Task]:
-    """The models of the benchmark, from the smallest step to the longest."""
+def _all(
+    inputs: int, hidden: int, rows: int, images: int, texts: int, length: int
+) -> dict[str, Task]:
     chosen = [
-        dense("softmax", (64, _CLASSES), number=128),
-        dense("MLP", (64, 512, 512, _CLASSES), number=128),
-        cnn("CNN", number=32),
-        transformer("transformer", number=16, length=32),
+        dense("softmax", (inputs, _CLASSES), rows),
+        dense("MLP", (inputs, hidden, hidden, _CLASSES), rows),
+        cnn("CNN", images),
+        transformer("transformer", texts, length),
     ]
     return {task.name: task for task in chosen}
+
+
+def tasks() -> dict[str, Task]:
+    """The models of the benchmark, from the smallest step to the longest."""
+    return _all(inputs=64, hidden=512, rows=128, images=32, texts=16, length=32)
 
 
 def tiny_tasks() -> dict[str, Task]:
     """The same kinds of model, small enough to compile and run in a moment."""
-    chosen = [
-        dense("softmax", (8, _CLASSES), number=8),
-        dense("MLP", (8, 32, 32, _CLASSES), number=8),
-        cnn("CNN", number=2),
-        transformer("transformer", number=2, length=8),
-    ]
-    return {task.name: task for task in chosen}
+    return _all(inputs=8, hidden=32, rows=8, images=2, texts=2, length=8)

@@ -8,9 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from examples.benchmark.cost_timing import Ratio
-
-# Okabe and Ito's palette, told apart with every common kind of colour blindness.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+from examples.plots import COLOURS
 
 
 def plain(found: Any) -> Any:
@@ -96,7 +94,7 @@ def save_figure(path: Path, steps: Mapping[str, Any]) -> None:
             ],
             fmt="o",
             markersize=4,
-            color=_COLOURS[place % len(_COLOURS)],
+            color=COLOURS[place % len(COLOURS)],
             label=name,
         )
     axes.axhline(1, color="#888888", linewidth=0.8)

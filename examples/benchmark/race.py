@@ -41,6 +41,11 @@ class Curves(NamedTuple):
     step_sizes: np.ndarray
 
 
+def last_loss(curves: Curves) -> np.ndarray:
+    """The full training loss at the end."""
+    return curves.losses[..., -1]
+
+
 class _Runner(NamedTuple):
     params: Any
     state: Any

@@ -4,33 +4,38 @@ import concurrent.futures
 import json
 import multiprocessing
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
-# Before jax is imported in a worker: each uses one core, so that they do not wait for
-# each other; and less optimization, since most of the time goes into compiling.
+from examples import run_directory
+from examples.benchmark import race, registry, report
+from examples.benchmark.contenders import Contender
+from examples.benchmark.race import Curves
+from examples.benchmark.tasks import TASKS, Task
+
+# In the environment before a worker imports jax: each uses one core, so that they do
+# not wait for each other; and less optimization, since most time goes into compiling.
 WORKER_FLAGS = "--xla_cpu_multi_thread_eigen=false --xla_backend_optimization_level=1"
 
 
-def _numbers(array: np.ndarray) -> Any:
-    """Nested lists of five digits; what is not finite becomes None, as JSON wants."""
-    if array.ndim:
-        return [_numbers(row) for row in array]
-    return float(f"{array:.5g}") if np.isfinite(array) else None
+def _numbers(array: Any) -> Any:
+    return report.for_json(np.asarray(array, float).tolist())
 
 
-def _record(contender: Any, curves: Any) -> dict[str, Any]:
+def _record(
+    contender: Contender, curves: Curves, final: Callable[[Curves], np.ndarray]
+) -> dict[str, Any]:
     record = {
-        "step_sizes": _numbers(np.asarray(contender.step_sizes)),
+        "step_sizes": _numbers(contender.step_sizes),
         "initial": _numbers(curves.losses[0, :, 0]),
-        "final": _numbers(curves.losses[:, :, -1]),
+        "final": _numbers(final(curves)),
         "scores": _numbers(curves.scores),
         "trials": _numbers(curves.trials),
-        "milliseconds": _numbers(np.asarray(1e3 * curves.seconds)),
+        "milliseconds": _numbers(1e3 * curves.seconds),
     }
     if len(contender.step_sizes) == 1:
         record["losses"] = _numbers(curves.losses[0])
@@ -39,21 +44,35 @@ def _record(contender: Any, curves: Any) -> dict[str, Any]:
     return record
 
 
-def run_task(name: str, contenders: Sequence[str], seeds: int) -> dict[str, Any]:
-    """Races the contenders of these names; a record for each."""
-    from examples.benchmark import race, registry
-    from examples.benchmark.tasks import TASKS
-
-    task = TASKS[name]()
-    records = {}
-    for contender in registry.named(contenders):
-        curves = race.run(task, contender, range(seeds))
-        records[contender.name] = _record(contender, curves)
+def race_task(
+    task: Task,
+    contenders: Sequence[Contender],
+    seeds: int,
+    final: Callable[[Curves], np.ndarray] = race.last_loss,
+) -> dict[str, Any]:
+    """Races them on a task; `final` is what is compared. A record for each."""
+    records = {
+        contender.name: _record(
+            contender, race.run(task, contender, range(seeds)), final
+        )
+        for contender in contenders
+    }
     return {
         "held_out": task.held_out,
         "num_steps": task.num_steps,
         "records": records,
     }
+
+
+def run_task(name: str, contenders: Sequence[str], seeds: int) -> dict[str, Any]:
+    """Races the contenders of these names on the task of that name."""
+    return race_task(TASKS[name](), registry.named(contenders), seeds)
+
+
+def save(file: Path, results: dict[str, Any]) -> None:
+    """Writes what `race_task` returned."""
+    text = json.dumps(results, separators=(",", ":"))
+    run_directory.write(file, lambda path: path.write_text(text))
 
 
 def run(
@@ -84,6 +103,5 @@ def run(
             if future.exception() is not None:
                 # Else the others would be raced to the end before anybody hears of it.
                 pool.shutdown(cancel_futures=True)
-            text = json.dumps(future.result(), separators=(",", ":"))
-            files[running[future]].write_text(text)
+            save(files[running[future]], future.result())
     return {name: json.loads(file.read_text()) for name, file in files.items()}

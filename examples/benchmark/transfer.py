@@ -17,13 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tyro
 from tqdm import tqdm
 
 from examples import run_directory
 from examples.benchmark import (
     figures,
-    race,
     report,
     scores,
     tables,
@@ -32,7 +30,8 @@ from examples.benchmark import (
 )
 from examples.benchmark.scores import CONSTANT
 from examples.benchmark.transfer_tasks import Variant
-from examples.errors import UsageError
+from examples.errors import UsageError, exit_code
+from examples.settings import read
 
 _DEFAULT_OUT = Path("examples/benchmark/results/transfer")
 
@@ -66,14 +65,9 @@ def _chosen(settings: Settings) -> dict[str, Variant]:
 
 def race_variant(variant: Variant) -> dict[str, Any]:
     """All contenders on a variant, as `tournament.run_task` returns it."""
-    records = {}
-    for contender in variant.contenders:
-        curves = race.run(variant.task, contender, range(variant.seeds))
-        record = tournament._record(contender, curves)
-        record["final"] = tournament._numbers(variant.final(curves))
-        records[contender.name] = record
-    steps = variant.task.num_steps
-    return {"held_out": False, "num_steps": steps, "records": records}
+    return tournament.race_task(
+        variant.task, variant.contenders, variant.seeds, variant.final
+    )
 
 
 def race_all(variants: Mapping[str, Variant], folder: Path) -> dict[str, Any]:
@@ -83,8 +77,7 @@ def race_all(variants: Mapping[str, Variant], folder: Path) -> dict[str, Any]:
     for name, variant in tqdm(variants.items(), desc="variants"):
         file = folder / f"{name}.json"
         if not file.exists():
-            text = json.dumps(race_variant(variant), separators=(",", ":"))
-            run_directory.write(file, lambda path, text=text: path.write_text(text))
+            tournament.save(file, race_variant(variant))
         results[name] = json.loads(file.read_text())
     return results
 
@@ -167,20 +160,17 @@ def _report(results: Mapping[str, Any], out: Path, command: str) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; 2 is the exit code of a mistake the user can put right."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
-    settings = tyro.cli(
-        Settings, args=arguments, config=(tyro.conf.FlagCreatePairsOff,)
-    )
-    try:
+    settings = read(Settings, arguments)
+
+    def command() -> None:
         variants = _chosen(settings)
-    except UsageError as error:
-        print("error:", " ".join(str(error).split()), file=sys.stderr)
-        return 2
-    quick_out = run_directory.fresh(Path("runs"), "transfer-quick")
-    out = settings.out or (quick_out if settings.quick else _DEFAULT_OUT)
-    results = race_all(variants, out / "variants")
-    command = ["python", "-m", "examples.benchmark.transfer", *arguments]
-    _report(results, out, shlex.join(command))
-    return 0
+        quick_out = run_directory.fresh(Path("runs"), "transfer-quick")
+        out = settings.out or (quick_out if settings.quick else _DEFAULT_OUT)
+        results = race_all(variants, out / "variants")
+        typed = ["python", "-m", "examples.benchmark.transfer", *arguments]
+        _report(results, out, shlex.join(typed))
+
+    return exit_code(command)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from examples.benchmark.contenders import (
     SGD_GRID,
     Contender,
 )
-from examples.benchmark.race import Curves
+from examples.benchmark.race import Curves, last_loss
 from examples.benchmark.tasks import TASKS, Task, entropy
 
 BASES = ("digits_mlp", "teacher_noise", "cancer_mlp")
@@ -39,11 +39,6 @@ def _against(sgd: tuple[float, ...], adam: tuple[float, ...]) -> tuple[Contender
 
 # SGD from 3e-3 to 1, Adam from 3e-4 to 0.1.
 _RIVALS = _against(SGD_GRID[2:8], ADAM_GRID[2:8])
-
-
-def last_loss(curves: Curves) -> np.ndarray:
-    """The full training loss at the end."""
-    return curves.losses[..., -1]
 
 
 def last_score(curves: Curves) -> np.ndarray:

@@ -2,11 +2,10 @@
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import optax
 
-from optaxls import _checks
+from optaxls import _checks, _tree
 from optaxls.directions import cautious, guarded
 from optaxls.line_search._engine import bracketing
 from optaxls.line_search.conditions import armijo
@@ -29,14 +28,8 @@ def _decaying(
         updates, new = rule.update(updates, state, params, **extra)
         found: Any = new
         shrink = jnp.minimum(found.step_size * weight_decay, 1)
-
-        def leaf(step, w):
-            if not jnp.issubdtype(jnp.result_type(step), jnp.inexact):
-                return step
-            # No step, no decay: not even 0 * NaN.
-            return (step - jnp.where(shrink > 0, shrink * w, 0)).astype(step.dtype)
-
-        return jax.tree.map(leaf, updates, params), new
+        # No step, no decay: not even 0 * NaN.
+        return _tree.add_scaled(updates, -shrink, params, where=shrink > 0), new
 
     return optax.GradientTransformationExtraArgs(rule.init, update)
 

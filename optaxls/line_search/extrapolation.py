@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from optaxls import _tree
 from optaxls._types import Params
 from optaxls.line_search.hindsight import HindsightMemory
 from optaxls.line_search.transform import LineSearchState
@@ -80,17 +81,8 @@ def extrapolated(
         state = cast(LineSearchState, new)
         memory = state.initial_step
         share = _share(state, memory)
-
-        def leaf(step, w, mean):
-            kind = jnp.result_type(step)
-            if not jnp.issubdtype(kind, jnp.inexact):
-                return step
-            # NaN params stay NaN by themselves; they must not enter by 0 * NaN.
-            way = jnp.where(
-                share > 0, share.astype(jnp.real(mean).dtype) * (w - mean), 0
-            )
-            return (step + way).astype(kind)
-
-        return jax.tree.map(leaf, updates, params, memory.mean_params), state
+        way = jax.tree.map(jnp.subtract, params, memory.mean_params)
+        # NaN params stay NaN by themselves; they must not enter by 0 * NaN.
+        return _tree.add_scaled(updates, share, way, where=share > 0), state
 
     return optax.GradientTransformationExtraArgs(init, update)

@@ -52,8 +52,7 @@ def _count_init(params: Any) -> CountMemory:
 
 def _count(memory: CountMemory, origin: Origin, outcome: Outcome) -> CountMemory:
     del origin, outcome
-    top = jnp.iinfo(jnp.int32).max
-    return CountMemory(jnp.minimum(memory.num_steps, top - 1) + 1)
+    return CountMemory(_tree.one_more(memory.num_steps))
 
 
 def first(n: int) -> Gate:

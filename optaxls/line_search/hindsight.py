@@ -47,10 +47,9 @@ def _mean_with(memory: HindsightMemory, params: Any) -> Any:
     weight = _weight(memory, memory.mean_slope.dtype)
 
     def leaf(mean, w):
-        trained = jnp.issubdtype(jnp.result_type(w), jnp.inexact)
-        return (
-            mean + weight.astype(jnp.real(mean).dtype) * (w - mean) if trained else mean
-        )
+        if not _tree.is_inexact(w):
+            return mean
+        return mean + weight.astype(jnp.real(mean).dtype) * (w - mean)
 
     return jax.tree.map(leaf, memory.mean_params, params)
 
@@ -116,7 +115,7 @@ def _wide(params: Any) -> Any:
     def leaf(w):
         kind = jnp.result_type(w)
         wide = jnp.promote_types(kind, jnp.float32)
-        return jnp.asarray(w, wide if jnp.issubdtype(kind, jnp.inexact) else kind)
+        return jnp.asarray(w, wide if _tree.is_inexact(w) else kind)
 
     return jax.tree.map(leaf, params)
 
@@ -164,8 +163,8 @@ def hindsight(
     State:
       ``hindsight_step``, ``way_slope`` (h), ``mean_slope``, ``mean_abs_slope``,
       ``mean_abs_value``, ``recent_step``, scalars; ``mean_params``, like params,
-      float32 or wider;
-      ``num_judged``, int32. A batch that is not finite leaves all of them.
+      float32 or wider; ``num_judged``, int32. A batch that is not finite leaves all of
+      them.
 
     Raises:
       ValueError: an argument lies outside its range.
@@ -213,12 +212,11 @@ def hindsight(
         # or a cap held it back, would take long to come down to where it matters.
         recent = jnp.maximum(applied, decay * memory.recent_step)
         kept = jnp.minimum(judged, 2 * recent)
-        top = jnp.iinfo(jnp.int32).max
         new = seen._replace(
             mean_params=_mean_with(memory, origin.params),
             hindsight_step=jnp.where(outcome.num_trials > 0, applied, kept),
             recent_step=recent,
-            num_judged=jnp.minimum(memory.num_judged, top - 1) + 1,
+            num_judged=_tree.one_more(memory.num_judged),
         )
         # Where nothing moved there was nothing to judge.
         return _tree.select(outcome.accepted, new, memory)
