@@ -1,0 +1,88 @@
+"""One training run inside `lax.scan`, for the scripts of the talk."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+import optaxls
+
+
+class Run(NamedTuple):
+    """What a run left behind.
+
+    Attributes:
+        params: after the last step.
+        loss: `full_loss` before the first step and after every `every` steps,
+            `(steps // every + 1,)`.
+        metrics: of every step, `(steps,)` each: `value` (the loss of the batch),
+            and for our optimizers `step_size`, `num_trials`, `accepted`, ...
+    """
+
+    params: Any
+    loss: np.ndarray
+    metrics: dict[str, np.ndarray]
+
+
+def train(
+    optimizer: optax.GradientTransformation,
+    loss_fn: Callable[..., jax.Array],
+    params: Any,
+    batches: Any,
+    *,
+    full_loss: Callable[[Any], jax.Array],
+    every: int = 1,
+) -> Run:
+    """Trains on `batches` in their order; compiles one program.
+
+    Args:
+        optimizer: any optax optimizer, ours or not.
+        loss_fn: `(params, batch) -> loss`.
+        params: to start from.
+        batches: a pytree of arrays with a leading axis of steps.
+        full_loss: `params -> loss`, recorded on the way.
+        every: steps between two records of it; must divide the number of steps.
+    """
+    step = optaxls.make_step(loss_fn, optimizer)
+
+    def one(carry, batch):
+        result = step(*carry, batch)
+        told = {"value": result.value} | result.metrics
+        return (result.params, result.opt_state), told
+
+    def block(carry, batches):
+        carry, told = jax.lax.scan(one, carry, batches)
+        return carry, (full_loss(carry[0]), told)
+
+    @jax.jit
+    def run(params, batches):
+        carry = (params, optimizer.init(params))
+        (params_end, _), (losses, told) = jax.lax.scan(block, carry, batches)
+        losses = jnp.concatenate([full_loss(params)[None], losses])
+        return params_end, losses, told
+
+    steps = len(jax.tree.leaves(batches)[0])
+    if steps % every:
+        raise ValueError(f"every must divide the {steps} steps, not be {every}")
+    blocks = jax.tree.map(
+        lambda x: jnp.asarray(x).reshape(steps // every, every, *x.shape[1:]), batches
+    )
+    end, loss, told = run(params, blocks)
+    metrics = {name: np.asarray(series).reshape(-1) for name, series in told.items()}
+    return Run(end, np.asarray(loss), metrics)
+
+
+def epochs_of(num_examples: int, batch_size: int, epochs: int, seed: int) -> np.ndarray:
+    """Rows of the batches, shuffled anew every epoch, `(steps, batch_size)`, int32.
+
+    An incomplete last batch of an epoch is left out.
+    """
+    rng = np.random.default_rng(seed)
+    per_epoch = num_examples // batch_size
+    orders = [
+        rng.permutation(num_examples)[: per_epoch * batch_size] for _ in range(epochs)
+    ]
+    return np.concatenate(orders).reshape(-1, batch_size).astype(np.int32)
