@@ -5,6 +5,7 @@
 """
 
 from optaxls.diagnostics._estimate import Estimate as Estimate
+from optaxls.diagnostics.doctor import diagnose as diagnose
 from optaxls.diagnostics.gradient_sample import GradientSample as GradientSample
 from optaxls.diagnostics.gradient_sample import gradient_sample as gradient_sample
 from optaxls.diagnostics.growth import StrongGrowth as StrongGrowth
@@ -21,5 +22,9 @@ from optaxls.diagnostics.labels import label_tail as label_tail
 from optaxls.diagnostics.labels import loss_by_frequency as loss_by_frequency
 from optaxls.diagnostics.ray import Ray as Ray
 from optaxls.diagnostics.ray import loss_along_ray as loss_along_ray
+from optaxls.diagnostics.report import Finding as Finding
+from optaxls.diagnostics.report import PilotResult as PilotResult
+from optaxls.diagnostics.report import Recommendation as Recommendation
+from optaxls.diagnostics.report import Report as Report
 from optaxls.diagnostics.shape import sign_likeness as sign_likeness
 from optaxls.diagnostics.shape import tail_index as tail_index

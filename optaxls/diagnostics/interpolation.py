@@ -15,8 +15,8 @@ def distance_from_interpolation(
 ) -> Estimate:
     r"""What is left of the loss that could vanish.
 
-    :math:`E(f_i(w) - l) / E(f_i(w_0) - l)`: 0 where every example is fitted; bounded away from 0 where noise, or a model too
-    small, forbids that.
+    :math:`E(f_i(w) - l) / E(f_i(w_0) - l)`: 0 where every example is fitted; bounded
+    away from 0 where noise, or a model too small, forbids that.
 
     Args:
       initial_values: losses of n examples at the start, ``(n,)``.

@@ -1,0 +1,1 @@
+"""The doctor, tried on problems whose answer is known."""

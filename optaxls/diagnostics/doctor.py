@@ -1,0 +1,212 @@
+"""The doctor: trains for a while, measures, tries a few rules and recommends one."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from optaxls import _checks
+from optaxls.diagnostics import _findings, _recommend, _trajectory
+from optaxls.diagnostics._trajectory import LossFn, Plan
+from optaxls.diagnostics.growth import strong_growth
+from optaxls.diagnostics.labels import frequency_groups, label_tail, loss_by_frequency
+from optaxls.diagnostics.ray import Ray, loss_along_ray
+from optaxls.diagnostics.report import Curves, PilotResult, Report
+from optaxls.line_search.adam_aliases import adam_ponos, salsa
+from optaxls.line_search.auto_alias import auto
+from optaxls.line_search.polyak_aliases import ponos
+from optaxls.line_search.sls_aliases import sls
+
+# The same rule as auto(), so that the two differ in their direction only.
+_ALONG_GRADIENT = "auto(optax.identity())"
+_GROUPS = 4
+_RAY_POINTS = 41
+
+
+def _candidates(steps_per_epoch: float, lower_bound: float) -> dict[str, Any]:
+    """Rules of ours to try, the one to take among equals first."""
+    bound = f"lower_bound={lower_bound:g}" if lower_bound else ""
+    joint = ", " if bound else ""
+    return {
+        "auto()": auto(),
+        f"sls(steps_per_epoch={steps_per_epoch:g})": sls(
+            steps_per_epoch=steps_per_epoch
+        ),
+        f"ponos(max_step_size=1e3{joint}{bound})": ponos(
+            max_step_size=1e3, lower_bound=lower_bound
+        ),
+        f"adam_ponos({bound})": adam_ponos(lower_bound=lower_bound),
+        "salsa()": salsa(),
+        _ALONG_GRADIENT: auto(optax.identity()),
+    }
+
+
+def _points(num_steps: int) -> tuple[int, ...]:
+    """After how many steps to measure: dense at first, when most happens."""
+    early = {max(round(num_steps * 4.0**-k), 1) for k in range(7)}
+    return (0, *sorted(early | {num_steps // 2, 3 * num_steps // 4}))
+
+
+def _rays(loss_fn: LossFn, params: Any, batch: Any, measured: Any, plan: Plan, lower):
+    """Along the batch's negative gradient: its own loss, and that of all measured."""
+    loss = _trajectory.mean_loss(loss_fn)
+
+    @jax.checkpoint
+    def of_example(params: Any, example: Any) -> jax.Array:
+        return loss_fn(params, example)
+
+    def whole(params: Any) -> jax.Array:
+        return jax.lax.map(
+            lambda example: of_example(params, example),
+            measured,
+            batch_size=plan.chunk_size,
+        ).mean()
+
+    @jax.jit
+    def rays(params: Any, batch: Any) -> tuple[Ray, Ray]:
+        value, grad = jax.value_and_grad(loss)(params, batch)
+        square = sum(jnp.vdot(leaf, leaf).real for leaf in jax.tree.leaves(grad))
+        polyak = (value - lower) / square
+        usable = jnp.isfinite(polyak) & (polyak > 0)
+        scale = jnp.where(usable, polyak, 1.0)
+        sizes = scale * jnp.geomspace(1e-3, 1e2, _RAY_POINTS)
+        down = jax.tree.map(jnp.negative, grad)
+
+        def along(value_fn: Any) -> Ray:
+            return loss_along_ray(value_fn, params, down, sizes, lower_bound=lower)
+
+        return along(lambda p: loss(p, batch)), along(whole)
+
+    return rays(params, batch)
+
+
+def diagnose(
+    loss_fn: LossFn,
+    params: Any,
+    data: Any,
+    *,
+    labels: Any = None,
+    batch_size: int = 64,
+    num_steps: int = 500,
+    num_measured: int = 1024,
+    chunk_size: int = 32,
+    lower_bound: float = 0.0,
+    seed: int = 0,
+) -> Report:
+    r"""Is it over-parameterized, is it the labels, and which rule should one take?
+
+    Trains with ``auto()`` and measures gradients of single examples on the way:
+    :math:`E|\nabla f_i|^2 \le \rho |\nabla f|^2 + \sigma^2` and the rest of this
+    package. Then tries six rules of ours on the same batches. The recommendation is
+    the rule that did best (the simpler one among equals); the findings say why, and
+    what to do about noise and about rare classes.
+
+    Args:
+      loss_fn: ``(params, example) -> loss`` of one example, without a batch axis and
+        without randomness: close over fixed batch statistics, switch dropout off.
+      params: floating-point arrays to start from.
+      data: a pytree of arrays with a leading axis of examples.
+      labels: classes, integers from 0 with the same leading axis; with more axes
+        (words of a text) only their frequencies are looked at.
+      batch_size: >= 1, at most the examples.
+      num_steps: >= 8, of every run.
+      num_measured: >= 20, examples drawn for the measurements.
+      chunk_size: >= 1, per-example gradients in memory at once.
+      lower_bound: the least value the loss of an example can have, loss units.
+      seed: of batches and draws.
+
+    Returns:
+      A ``Report``; ``print`` it, or ``report.plot()``.
+
+    Raises:
+      ValueError: an argument lies outside its range.
+
+    Cost:
+      Seven runs of ``num_steps``, and eleven times two gradients of every measured
+      example. Seconds on a small model; memory ``chunk_size + 6`` copies of the params.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from optaxls.diagnostics import diagnose
+      >>> x = jax.random.normal(jax.random.key(0), (200, 5))
+      >>> y = x @ jnp.arange(5.0) + jax.random.normal(jax.random.key(1), (200,))
+      >>> def loss(w, example):
+      ...     return 0.5 * (example[0] @ w - example[1]) ** 2
+      >>> report = diagnose(loss, jnp.zeros(5), (x, y), batch_size=20, num_steps=64)
+      >>> floor = report.findings["noise floor"]  # E|x|^2 times the noise's variance, 1
+      >>> bool(3 < floor.value < 7), report.recommendation.optimizer
+      (True, 'auto()')
+
+    Reference:
+      Ours; the parts cite theirs.
+    """
+    data = jax.tree.map(jnp.asarray, data)
+    count = _trajectory.num_examples(data)
+    _checks.require_integer("num_steps", num_steps, 8)
+    _checks.require_integer("num_measured", num_measured, 20)
+    if not 1 <= batch_size <= count:
+        raise ValueError(f"batch_size must lie in [1, {count}], got {batch_size}")
+    plan = Plan(
+        _points(num_steps), batch_size, min(num_measured, count), chunk_size, seed
+    )
+    run = _trajectory.follow(loss_fn, params, data, auto(), plan)
+    labels, tail, groups = _label_facts(labels, run.rows)
+
+    def by_group(values: jax.Array) -> Any:
+        if groups is None:
+            return None
+        return loss_by_frequency(values, labels, groups, _GROUPS)
+
+    candidates = _candidates(count / batch_size, lower_bound)
+    pilots = {
+        name: _trajectory.pilot(loss_fn, params, data, optimizer, plan)
+        for name, optimizer in candidates.items()
+    }
+    measured = _findings.Measured(
+        run, strong_growth(run.samples), tail, lower_bound, batch_size
+    )
+    findings = _findings.findings(measured)
+    tried = {
+        name: _recommend.Tried(
+            float(one.values.mean()) - lower_bound, by_group(one.values)
+        )
+        for name, one in pilots.items()
+    }
+    advice = _recommend.recommend(
+        findings,
+        tried,
+        _recommend.Pair(plain=_ALONG_GRADIENT, adam="auto()"),
+        (run.samples.values.mean(1) - lower_bound).tolist(),
+        _findings.regime(measured),
+        _findings.is_heavy(tail),
+    )
+    results = {
+        name: PilotResult(float(one.values.mean()), float(one.num_trials))
+        for name, one in pilots.items()
+    }
+    ranked = sorted(results, key=lambda name: _recommend.order(results[name].loss))
+    curves = Curves(
+        plan.steps,
+        run.samples,
+        measured.growth,
+        None if groups is None else jax.vmap(by_group)(run.samples.values),
+        _rays(
+            loss_fn, run.params, run.batch, _trajectory.take(data, run.rows), plan,
+            lower_bound,
+        ),
+    )  # fmt: skip
+    return Report(findings, {name: results[name] for name in ranked}, advice, curves)
+
+
+def _label_facts(labels: Any, rows: jax.Array) -> Any:
+    """Labels of the measured examples, the tail of all, the groups of the classes."""
+    if labels is None:
+        return None, None, None
+    labels = jnp.asarray(labels)
+    num_classes = max(int(labels.max()) + 1, 2)
+    tail = label_tail(labels, num_classes)
+    if labels.ndim != 1:
+        return None, tail, None
+    counts = jnp.bincount(labels, length=num_classes)
+    return labels[rows], tail, frequency_groups(counts, _GROUPS)
