@@ -71,7 +71,8 @@ def table(trials: Mapping[str, Trial]) -> str:
     return (
         f"{_HEAD}{rows}\n\nRight on {right} of {len(trials)}; known numbers inside"
         f" their intervals on {inside} of {estimated}. `auto()` is as good as the"
-        f" best on {always}: what the doctor adds is why, and what to do about noise and rare classes.\n"
+        f" best on {always}: what the doctor adds is why, and what to do about noise"
+        " and rare classes.\n"
     )
 
 

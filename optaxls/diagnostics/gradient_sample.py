@@ -39,13 +39,16 @@ class _Chunks(NamedTuple):
 def _chunked(data: Any, count: int, chunk_size: int, dtype: Any) -> _Chunks:
     """Strided, so that a sharded axis of examples stays sharded inside a chunk."""
     rounds = -(-count // chunk_size)
+    total = rounds * chunk_size
 
     def rows(leaf: jax.Array) -> jax.Array:
-        padding = [(0, rounds * chunk_size - count)] + [(0, 0)] * (leaf.ndim - 1)
+        padding = [(0, total - count)] + [(0, 0)] * (leaf.ndim - 1)
         filled = jnp.pad(leaf, padding, mode="edge")
         return filled.reshape(chunk_size, rounds, *leaf.shape[1:]).swapaxes(0, 1)
 
-    return _Chunks(jax.tree.map(rows, data), rows(jnp.ones(count, dtype).at[0].set(1)))
+    weights = (jnp.arange(total) < count).astype(dtype)
+    weights = weights.reshape(chunk_size, rounds).swapaxes(0, 1)
+    return _Chunks(jax.tree.map(rows, data), weights)
 
 
 def gradient_sample(

@@ -1,0 +1,110 @@
+"""The doctor on a tiny problem; problems with known answers are in examples/doctor."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import optaxls
+from optaxls.diagnostics import diagnose
+
+
+def squared_error(w, example):
+    x, y = example[0], example[1]
+    return 0.5 * (x @ w - y) ** 2
+
+
+def data(noise):
+    keys = jax.random.split(jax.random.key(0))
+    x = jax.random.normal(keys[0], (200, 4))
+    y = x @ jnp.ones(4) + noise * jax.random.normal(keys[1], (200,))
+    return x, y
+
+
+@pytest.fixture(scope="module")
+def noisy():
+    x, y = data(1.0)
+    labels = (jnp.arange(200) > 150).astype(int)
+    return diagnose(
+        squared_error, jnp.zeros(4), (x, y, labels), labels=labels, batch_size=20,
+        num_steps=64, num_measured=200,
+    )  # fmt: skip
+
+
+def test_noise_is_found_where_there_is_some(noisy):
+    x, y = map(np.asarray, data(1.0))
+    best = np.linalg.lstsq(x, y, rcond=None)[0]
+    floor = np.mean((x**2).sum(1) * (x @ best - y) ** 2)
+    found = noisy.findings["noise floor"]
+    assert found.low <= floor <= found.high
+    np.testing.assert_allclose(found.value, floor, rtol=0.2)
+    assert noisy.recommendation.regime == "noise"
+    assert "let the step fall" in noisy.recommendation.batch
+
+
+def test_the_recommendation_can_be_pasted_and_ranks_with_the_best(noisy):
+    expression = noisy.recommendation.optimizer
+    assert hasattr(eval(f"optaxls.{expression}", {"optaxls": optaxls}), "update")
+    losses = [result.loss for result in noisy.pilots.values()]
+    assert losses == sorted(losses)
+    assert noisy.pilots[expression].loss <= 1.2 * losses[0]
+
+
+def test_the_text_tells_numbers_units_intervals_and_meaning(noisy):
+    text = str(noisy)
+    for name, found in noisy.findings.items():
+        assert f"{name}: {found.value:.3g}" in text
+        assert f"({found.low:.3g} to {found.high:.3g}, {found.interval})" in text
+        assert len([s for s in found.meaning.split(". ") if s]) >= 2, name
+    assert f"take: optaxls.{noisy.recommendation.optimizer}" in text
+    assert max(map(len, text.splitlines())) <= 100
+
+
+def test_the_figure_has_a_panel_for_each_question(noisy):
+    figure = noisy.plot()
+    titles = [axes.get_title(loc="left") for axes in figure.axes]
+    assert [title.split()[0] for title in titles] == [
+        "Loss", "Gradients:", "Along", "Short",
+    ]  # fmt: skip
+    points = figure.axes[1].lines[0].get_xdata()
+    assert len(points) == len(noisy.curves.steps)
+
+
+def test_the_tail_of_the_labels_is_reported(noisy):
+    assert noisy.findings["mass of rare classes"].value == 0
+    assert noisy.curves.group_losses.shape == (len(noisy.curves.steps), 4)
+    assert "rarer half" in noisy.recommendation.direction or (
+        "hardly matters" in noisy.recommendation.direction
+    )
+
+
+def test_interpolation_is_found_below_a_bound_that_is_not_zero():
+    """Losses from -3 on, words as labels, a batch as large as the data."""
+    report = diagnose(
+        lambda w, example: squared_error(w, example) - 3.0,
+        jnp.zeros(4),
+        data(0.0),
+        labels=jnp.zeros((200, 2), int).at[:20].set(1),
+        batch_size=200,
+        num_steps=64,
+        lower_bound=-3.0,
+    )
+    assert report.recommendation.regime == "interpolation"
+    assert report.findings["noise floor"].low < 1e-6
+    assert any("lower_bound=-3" in name for name in report.pilots)
+    assert report.curves.group_losses is None
+    assert "Zipf exponent" in report.findings
+
+
+@pytest.mark.parametrize(
+    "argument, complaint",
+    [
+        ({"batch_size": 0}, r"batch_size must lie in \[1, 200\], got 0"),
+        ({"batch_size": 201}, r"batch_size must lie in \[1, 200\], got 201"),
+        ({"num_steps": 7}, "num_steps must be an integer >= 8, got 7"),
+        ({"num_measured": 19}, "num_measured must be an integer >= 20, got 19"),
+    ],
+)
+def test_refusals(argument, complaint):
+    with pytest.raises(ValueError, match=complaint):
+        diagnose(squared_error, jnp.zeros(4), data(0.0), **argument)

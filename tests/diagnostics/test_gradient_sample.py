@@ -1,0 +1,115 @@
+"""Per-example gradients against NumPy, and what a sample says of its population."""
+
+from functools import partial
+from itertools import combinations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from optaxls.diagnostics import gradient_sample
+
+RNG = np.random.default_rng(0)
+X, Y = RNG.standard_normal((10, 3)), RNG.standard_normal(10)
+W = RNG.standard_normal(3)
+GRADS = (X @ W - Y)[:, None] * X
+assert_close = partial(np.testing.assert_allclose, rtol=2e-5, atol=1e-6)
+
+
+def squared_error(params, example):
+    x, y = example
+    return 0.5 * (x @ params["w"] - y) ** 2
+
+
+def sample(chunk_size, **more):
+    params = {"w": jnp.asarray(W, jnp.float32), "frozen": jnp.arange(2)}
+    data = (jnp.asarray(X, jnp.float32), jnp.asarray(Y, jnp.float32))
+    return jax.jit(
+        lambda p, d: gradient_sample(squared_error, p, d, chunk_size=chunk_size, **more)
+    )(params, data)
+
+
+@pytest.mark.parametrize("chunk_size", [1, 4, 5, 10, 64])
+def test_the_numbers_are_those_of_numpy(chunk_size):
+    """Also where the last chunk is not full, and beside a frozen integer leaf."""
+    found = sample(chunk_size)
+    mean = GRADS.mean(0)
+    assert_close(found.values, 0.5 * (X @ W - Y) ** 2)
+    assert_close(found.squared_norms, (GRADS**2).sum(1))
+    noise = np.linalg.norm(GRADS - mean, axis=1)
+    np.testing.assert_allclose(found.noise_norms, noise, rtol=1e-3, atol=1e-3)
+    assert_close(found.mean_squared_norm, (GRADS**2).sum(1).mean())
+    assert_close(found.squared_mean_norm, mean @ mean)
+
+
+def test_left_out_is_the_sample_without_a_chunk():
+    found = sample(5)
+    for chunk in range(2):
+        # Chunks are strided: every second example.
+        rest = np.delete(GRADS, np.arange(chunk, 10, 2), axis=0)
+        mean = rest.mean(0)
+        np.testing.assert_allclose(
+            found.left_out[:, chunk],
+            [(rest**2).sum(1).mean(), mean @ mean],
+            rtol=1e-4,
+        )
+
+
+def test_squared_mean_norm_is_unbiased_for_the_population():
+    """Over all samples of 4 among 7 its mean is exactly that of the 7."""
+    population = RNG.standard_normal((7, 3))
+
+    def one(rows):
+        return gradient_sample(
+            lambda w, x: w @ x, jnp.zeros(3), population[rows], population=7
+        ).squared_mean_norm
+
+    rows = jnp.array(list(combinations(range(7), 4)))
+    population = jnp.asarray(population + 3)  # away from 0, where it is cut
+    mean = population.mean(0)
+    np.testing.assert_allclose(jax.vmap(one)(rows).mean(), mean @ mean, rtol=1e-5)
+    whole = gradient_sample(lambda w, x: w @ x, jnp.zeros(3), population)
+    np.testing.assert_allclose(whole.squared_mean_norm, mean @ mean, rtol=1e-5)
+
+
+def test_memory_is_that_of_a_chunk():
+    """512 gradients of 20,000 numbers, 4 at a time: not 40 MB."""
+
+    def loss(w, x):
+        return jnp.tanh(w @ x).sum()
+
+    w, data = jnp.zeros((200, 100)), jnp.ones((512, 100))
+    compiled = jax.jit(
+        lambda w, data: gradient_sample(loss, w, data, chunk_size=4)
+    ).lower(w, data)
+    memory = compiled.compile().memory_analysis()
+    assert memory is not None
+    assert memory.temp_size_in_bytes < 12 * w.nbytes + data.nbytes
+
+
+def test_bfloat16_params_are_summed_in_float32():
+    params = {"w": jnp.asarray(W, jnp.bfloat16), "frozen": jnp.arange(2)}
+    found = gradient_sample(
+        lambda p, e: squared_error(p, e).astype(jnp.float32),
+        params,
+        (jnp.asarray(X, jnp.float32), jnp.asarray(Y, jnp.float32)),
+    )
+    assert found.mean_squared_norm.dtype == jnp.float32
+    np.testing.assert_allclose(
+        found.mean_squared_norm, (GRADS**2).sum(1).mean(), rtol=0.05
+    )
+
+
+@pytest.mark.parametrize(
+    "data, more, complaint",
+    [
+        (jnp.ones((1, 3)), {}, "data must have one leading axis of >= 2"),
+        ((jnp.ones(3), jnp.ones(4)), {}, "data must have one leading axis"),
+        (jnp.ones((5, 3)), {"chunk_size": 0}, "chunk_size must be an integer >= 1"),
+        (jnp.ones((5, 3)), {"population": 4}, "population must be an integer >= 5"),
+    ],
+)
+def test_refusals(data, more, complaint):
+    with pytest.raises(ValueError, match=complaint):
+        gradient_sample(lambda w, x: w, jnp.ones(()), data, **more)
