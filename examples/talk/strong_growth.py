@@ -90,20 +90,18 @@ def curves() -> Curves:
 def draw(found: Curves) -> Figure:
     """Each run, the mean and the bound; beside it the larger step."""
     figure, (left, right) = panels(
-        ["the step of theory, 1 / (ρL)", "a larger one, 1 / L_max"]
+        [r"the step of theory, $1/(\rho L)$", r"a larger one, $1/L_{\max}$"]
     )
     left.semilogy(found.steps, found.safe.T, color=BLUE, alpha=0.25, lw=0.6)
     left.semilogy(found.steps, found.safe.mean(0), color=BLUE, label="mean of 10 runs")
     left.semilogy(found.steps, found.bound, color=BLACK, ls="--", label="its bound")
-    left.legend(loc="lower left")
+    left.legend(loc="lower left", frameon=False, fontsize=7)
     steps = np.arange(found.practical.shape[1]) * EVERY
     right.semilogy(steps, found.practical.T, color=GREEN, alpha=0.25, lw=0.6)
     right.semilogy(steps, found.practical.mean(0), color=GREEN, label="mean of 10 runs")
     bound = bound_of(found.known, steps, float(found.practical[0, 0]))
-    right.semilogy(
-        steps, bound, color=BLACK, ls="--", label="bound for the small step"
-    )
-    right.legend(loc="center right")
+    right.semilogy(steps, bound, color=BLACK, ls="--", label="bound for the small step")
+    right.legend(loc="upper right", frameon=False, fontsize=7, bbox_to_anchor=(1, 0.85))
     for axes in (left, right):
         axes.set_xlabel("steps of SGD, one example each")
     left.set_ylabel("training loss, f* = 0")
