@@ -328,7 +328,8 @@ def findings_of(
         f" they would grow {grown**0.5:.0f} times, with ρ√κ {grown:.0f} times.",
         "No method of stochastic gradients alone can reach √(ρκ) in general: where one"
         " coordinate of 50 is drawn a step and κ = 1, one not yet drawn keeps its"
-        f" error, so that the mean loss after 200 steps is at least {flat.bound[late]:.3f} of the first; SGD has"
+        " error, so that the mean loss after 200 steps is at least"
+        f" {flat.bound[late]:.3f} of the first; SGD has"
         f" {flat.sgd.losses[late]:.3f}, the safe form {flat.safe.losses[late]:.3f}.",
         "With the full gradient in the momentum, which costs a pass over the data, the"
         f" steps from ρ = {first.growth:.0f} to {last.growth:.0f} grow"
