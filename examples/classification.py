@@ -9,6 +9,7 @@ from flax import nnx
 from examples import batching, models, processes
 from examples.data import Dataset
 from examples.network import Network
+from examples.task import Case
 
 ACCURACY = "test accuracy (%)"
 
@@ -73,6 +74,17 @@ class Classification:
     def batches(self, seed: int, epochs: int) -> grain.DatasetIterator:
         """Batches of a new order every epoch, an incomplete last one left out."""
         return batching.shuffled(self._train, self._batch_size, seed, epochs)
+
+    def case(self, model_state: nnx.State) -> Case:
+        """One image, its label; batch norm with the statistics of `model_state`."""
+
+        def loss_fn(params: nnx.State, example: dict[str, jax.Array]) -> jax.Array:
+            model = self._network.merge(params, model_state)
+            model.eval()
+            logits = model(self._standardise(example["x"][None]))
+            return _cross_entropy(logits, example["y"][None])[0]
+
+        return Case(loss_fn, self._train, self._train["y"])
 
     def _standardise(self, x: jax.Array) -> jax.Array:
         return (x.astype(jnp.float32) - self._mean) / self._deviation

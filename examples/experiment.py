@@ -3,14 +3,20 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from examples import loop, optimizers, plots, processes, report, run_directory
+from examples import (
+    diagnosis,
+    loop,
+    optimizers,
+    plots,
+    processes,
+    report,
+    run_directory,
+)
 from examples.checkpoint import Checkpoints
 from examples.errors import exit_code
 from examples.history import Result
 from examples.settings import RunSettings, SettingsT, parse
 from examples.task import Task
-
-_DEFAULT_PARENT = Path("runs")
 
 
 def command(
@@ -29,7 +35,7 @@ def command(
     def command() -> None:
         settings = parse(settings_class, arguments)
         processes.connect(settings.hosts, settings.host_id, settings.coordinator)
-        run(make_task(settings), settings)
+        (diagnosis.run if settings.diagnose else run)(make_task(settings), settings)
 
     return exit_code(command)
 
@@ -42,7 +48,7 @@ def run(task: Task, settings: RunSettings) -> list[Result]:
     """
     identity = settings.identity() | {"data_digest": task.fingerprint}
     stem = task.name.replace(", ", "-")
-    out = settings.out or run_directory.fresh(_DEFAULT_PARENT, stem)
+    out = settings.out or run_directory.fresh(run_directory.PARENT, stem)
     processes.on_first(lambda: run_directory.claim(out, identity, settings.resume))
     recipes = [
         optimizers.make(name, settings.learning_rate, task.steps_per_epoch)

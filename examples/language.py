@@ -9,6 +9,7 @@ from flax import nnx
 
 from examples import batching, processes
 from examples.network import Network
+from examples.task import Case
 from examples.text import Corpus
 from examples.transformer import Transformer
 
@@ -83,6 +84,16 @@ class LanguageModel:
     def batches(self, seed: int, epochs: int) -> grain.DatasetIterator:
         """Batches of a new order every epoch, an incomplete last one left out."""
         return batching.shuffled(self._train, self._batch_size, seed, epochs)
+
+    def case(self, model_state: nnx.State) -> Case:
+        """One row of words, nothing dropped out."""
+
+        def loss_fn(params: nnx.State, example: dict[str, jax.Array]) -> jax.Array:
+            model = self._network.merge(params, model_state)
+            model.eval()
+            return _losses(model, example["words"][None], nnx.Rngs(0)).mean()
+
+        return Case(loss_fn, self._train, self._train["words"][:, 1:])
 
     def _sums_of_batch(self, params, model_state, batch, weight) -> jax.Array:
         """Loss and number of the words of each group, in rows where `weight` is 1."""

@@ -8,6 +8,8 @@ from typing import Any
 
 from examples.errors import UsageError
 
+# Where runs go that were not told a place.
+PARENT = Path("runs")
 _RECORD = "run.json"
 _PARTIAL = ".partial-"
 

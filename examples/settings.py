@@ -14,6 +14,7 @@ import tyro
 from examples import optimizers
 from examples.errors import UsageError
 
+_PLACES = ("out", "resume", "data_dir", "host_id", "coordinator")
 _MAX_SEED = 2**31 - 1
 _OPTIMIZER_HELP = f"Optimizer to train with: {', '.join(optimizers.names())}."
 _LEARNING_RATE_HELP = (
@@ -43,6 +44,8 @@ class RunSettings:
     """Directory of the results; by default a new one below runs/."""
     resume: bool = False
     """Go on with the run in --out, which must have had the same settings."""
+    diagnose: bool = False
+    """Do not train: ask the doctor about this model and these data."""
     hosts: int = 1
     """Processes that train together: start this command once for each --host-id."""
     host_id: int = 0
@@ -62,7 +65,7 @@ class RunSettings:
         directory may be moved between two starts.
         """
         fields = dataclasses.asdict(self)
-        for place in ("out", "resume", "data_dir", "host_id", "coordinator"):
+        for place in (*_PLACES, "diagnose"):
             fields.pop(place, None)
         return fields
 
@@ -135,6 +138,8 @@ def _check(settings: RunSettings) -> None:
         raise UsageError(
             f"--coordinator must be ADDRESS:PORT, not {settings.coordinator}"
         )
+    if settings.diagnose and (settings.hosts > 1 or settings.resume):
+        raise UsageError("--diagnose takes neither --hosts nor --resume")
     if settings.hosts > 1 and settings.out is None:
         raise UsageError("--hosts needs --out DIR, a directory that all of them see")
     optimizers.check_names(settings.optimizer_names(), rate)

@@ -1,6 +1,7 @@
 """What the training loop must know of a problem, and nothing more."""
 
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
 
 import grain
 import jax
@@ -8,6 +9,20 @@ import jax
 Params = Any
 ModelState = Any
 Batch = Any
+
+
+class Case(NamedTuple):
+    """A task as the doctor sees it: the loss of one example, in evaluation mode.
+
+    Attributes:
+        loss_fn: `(params, example) -> loss`.
+        examples: arrays with a leading axis of training examples.
+        labels: classes, examples first; None where there are none.
+    """
+
+    loss_fn: Callable[[Params, Any], jax.Array]
+    examples: Any
+    labels: Any
 
 
 class Task(Protocol):
@@ -50,4 +65,8 @@ class Task(Protocol):
 
     def batches(self, seed: int, epochs: int) -> grain.DatasetIterator:
         """The batches of the whole run; the iterator's position can be saved."""
+        ...
+
+    def case(self, model_state: ModelState) -> Case:
+        """What the doctor looks at, with this state of the model."""
         ...

@@ -1,4 +1,4 @@
-"""For all tests: CPU only, and the count of the golden configurations at the end."""
+"""For all tests: CPU only; at the end the count of goldens and the doctor's table."""
 
 import os
 from collections import Counter
@@ -7,7 +7,7 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 
 def pytest_terminal_summary(terminalreporter):
-    """Says how many goldens matched; here, where the xdist controller finds it."""
+    """Goldens matched, the doctor's rows; here, where the xdist controller finds it."""
     for key, title in (("golden", "full set"), ("golden_extract", "extract")):
         verdicts = Counter(
             value
@@ -18,3 +18,11 @@ def pytest_terminal_summary(terminalreporter):
         if verdicts:
             numbers = ", ".join(f"{n} {kind}" for kind, n in sorted(verdicts.items()))
             terminalreporter.write_line(f"goldens, {title}: {numbers}")
+    rows = [
+        value
+        for report in terminalreporter.stats.get("passed", [])
+        for name, value in getattr(report, "user_properties", [])
+        if name == "doctor"
+    ]
+    for row in sorted(rows):
+        terminalreporter.write_line(f"doctor: {row}")

@@ -39,8 +39,23 @@ LAYERS = {
     "sign.sign_descent": 5,
     "training": 2,
     "flax": 2,
+    "diagnostics._estimate": 0,
+    "diagnostics.gradient_sample": 2,
+    "diagnostics.growth": 3,
+    "diagnostics.interpolation": 2,
+    "diagnostics.labels": 2,
+    "diagnostics.shape": 2,
+    "diagnostics.ray": 5,
+    "diagnostics.records": 6,
+    "diagnostics.figure": 7,
+    "diagnostics.report": 8,
+    "diagnostics._trajectory": 3,
+    "diagnostics._findings": 7,
+    "diagnostics._recommend": 7,
+    "diagnostics.doctor": 9,
 }
 RUNTIME = {"jax", "optax", "optaxls"}
+OWN_EXTRAS = {"flax": {"flax"}, "diagnostics.figure": {"matplotlib"}}
 ALIAS_FILES = ("sls_aliases", "polyak_aliases", "adam_aliases")
 
 
@@ -96,7 +111,7 @@ def test_imports_point_down(module):
 @pytest.mark.parametrize("module", LAYERS)
 def test_runtime_dependencies_are_jax_and_optax(module):
     allowed = RUNTIME | set(sys.stdlib_module_names)
-    allowed |= {"flax"} if module == "flax" else set()
+    allowed |= OWN_EXTRAS.get(module, set())
     assert {name.split(".")[0] for name in imported(MODULES[module])} <= allowed
 
 
@@ -105,6 +120,26 @@ def test_importing_the_package_does_not_import_flax():
         if name != "flax":
             assert "optaxls.flax" not in ".".join(imported(path))
     assert not any("flax" in name for name in imported(PACKAGE / "__init__.py"))
+
+
+def test_nothing_imports_the_diagnostics():
+    """They read what the rules leave behind; no rule needs them, nor matplotlib."""
+    for name, path in MODULES.items():
+        if not name.startswith("diagnostics."):
+            assert "diagnostics" not in ".".join(imported(path)), name
+    assert "diagnostics" not in ".".join(imported(PACKAGE / "__init__.py"))
+
+
+def test_the_figure_alone_needs_matplotlib():
+    importers = [
+        name
+        for name, path in MODULES.items()
+        if "optaxls.diagnostics.figure.draw" in imported(path)
+    ]
+    assert importers == ["diagnostics.report"]
+    source = MODULES["diagnostics.report"].read_text()
+    # Inside the method, so that a diagnosis without a figure does without it.
+    assert "\n        from optaxls.diagnostics.figure import draw" in source
 
 
 def code_lines(node: ast.AST, source: list[str]) -> int:

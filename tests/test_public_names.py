@@ -7,6 +7,7 @@ import re
 import pytest
 
 import optaxls
+import optaxls.diagnostics
 import optaxls.flax
 
 
@@ -23,6 +24,9 @@ def public(module):
 
 NAMES = {f"optaxls.{name}": thing for name, thing in public(optaxls).items()}
 NAMES |= {f"optaxls.flax.{name}": t for name, t in public(optaxls.flax).items()}
+NAMES |= {
+    f"optaxls.diagnostics.{name}": t for name, t in public(optaxls.diagnostics).items()
+}
 FUNCTIONS = {name: t for name, t in NAMES.items() if inspect.isfunction(t)}
 # Two-line helpers for a rule's author: an example, but no sections.
 HELPERS = {"optaxls.no_memory", "optaxls.keep_memory"}

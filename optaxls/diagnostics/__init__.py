@@ -22,9 +22,9 @@ from optaxls.diagnostics.labels import label_tail as label_tail
 from optaxls.diagnostics.labels import loss_by_frequency as loss_by_frequency
 from optaxls.diagnostics.ray import Ray as Ray
 from optaxls.diagnostics.ray import loss_along_ray as loss_along_ray
-from optaxls.diagnostics.report import Finding as Finding
-from optaxls.diagnostics.report import PilotResult as PilotResult
-from optaxls.diagnostics.report import Recommendation as Recommendation
+from optaxls.diagnostics.records import Finding as Finding
+from optaxls.diagnostics.records import PilotResult as PilotResult
+from optaxls.diagnostics.records import Recommendation as Recommendation
 from optaxls.diagnostics.report import Report as Report
 from optaxls.diagnostics.shape import sign_likeness as sign_likeness
 from optaxls.diagnostics.shape import tail_index as tail_index

@@ -9,7 +9,7 @@ from optaxls.diagnostics._trajectory import Trajectory
 from optaxls.diagnostics.growth import StrongGrowth, polyak_lojasiewicz, weak_growth
 from optaxls.diagnostics.interpolation import distance_from_interpolation
 from optaxls.diagnostics.labels import LabelTail
-from optaxls.diagnostics.report import Finding
+from optaxls.diagnostics.records import Finding
 from optaxls.diagnostics.shape import tail_index
 
 # Below this share of its first value the loss counts as gone: every example fitted.

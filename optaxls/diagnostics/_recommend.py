@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from optaxls.diagnostics.report import Finding, Recommendation
+from optaxls.diagnostics.records import Finding, Recommendation
 
 # Losses below this share of the first one are all the same: gone.
 _GONE = 1e-6

@@ -1,6 +1,7 @@
 """The doctor: trains for a while, measures, tries a few rules and recommends one."""
 
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,9 +11,15 @@ from optaxls import _checks
 from optaxls.diagnostics import _findings, _recommend, _trajectory
 from optaxls.diagnostics._trajectory import LossFn, Plan
 from optaxls.diagnostics.growth import strong_growth
-from optaxls.diagnostics.labels import frequency_groups, label_tail, loss_by_frequency
+from optaxls.diagnostics.labels import (
+    LabelTail,
+    frequency_groups,
+    label_tail,
+    loss_by_frequency,
+)
 from optaxls.diagnostics.ray import Ray, loss_along_ray
-from optaxls.diagnostics.report import Curves, PilotResult, Report
+from optaxls.diagnostics.records import Curves, PilotResult
+from optaxls.diagnostics.report import Report
 from optaxls.line_search.adam_aliases import adam_ponos, salsa
 from optaxls.line_search.auto_alias import auto
 from optaxls.line_search.polyak_aliases import ponos
@@ -21,6 +28,8 @@ from optaxls.line_search.sls_aliases import sls
 # The same rule as auto(), so that the two differ in their direction only.
 _ALONG_GRADIENT = "auto(optax.identity())"
 _GROUPS = 4
+# Two of them are a tenth: the least for a tail.
+_FEWEST = 20
 _RAY_POINTS = 41
 
 
@@ -93,6 +102,7 @@ def diagnose(
     chunk_size: int = 32,
     lower_bound: float = 0.0,
     seed: int = 0,
+    progress: Callable[[str], Any] | None = None,
 ) -> Report:
     r"""Is it over-parameterized, is it the labels, and which rule should one take?
 
@@ -115,6 +125,7 @@ def diagnose(
       chunk_size: >= 1, per-example gradients in memory at once.
       lower_bound: the least value the loss of an example can have, loss units.
       seed: of batches and draws.
+      progress: told the name of each run as it starts, ``print`` for instance.
 
     Returns:
       A ``Report``; ``print`` it, or ``report.plot()``.
@@ -144,69 +155,89 @@ def diagnose(
     data = jax.tree.map(jnp.asarray, data)
     count = _trajectory.num_examples(data)
     _checks.require_integer("num_steps", num_steps, 8)
-    _checks.require_integer("num_measured", num_measured, 20)
+    _checks.require_integer("num_measured", num_measured, _FEWEST)
+    if count < _FEWEST:
+        raise ValueError(f"data must have >= {_FEWEST} examples, got {count}")
     if not 1 <= batch_size <= count:
         raise ValueError(f"batch_size must lie in [1, {count}], got {batch_size}")
     plan = Plan(
         _points(num_steps), batch_size, min(num_measured, count), chunk_size, seed
     )
+    tell = progress or (lambda name: None)
+    tell("auto(), measured on the way")
     run = _trajectory.follow(loss_fn, params, data, auto(), plan)
-    labels, tail, groups = _label_facts(labels, run.rows)
+    pilots = {}
+    for name, optimizer in _candidates(count / batch_size, lower_bound).items():
+        tell(name)
+        pilots[name] = _trajectory.pilot(loss_fn, params, data, optimizer, plan)
+    facts = _label_facts(labels, run.rows)
+    growth = strong_growth(run.samples)
+    measured = _findings.Measured(run, growth, facts.tail, lower_bound, batch_size)
+    rays = _rays(
+        loss_fn, run.params, run.batch, _trajectory.take(data, run.rows), plan,
+        lower_bound,
+    )  # fmt: skip
+    group_losses = jax.vmap(facts.by_group)(run.samples.values)
+    curves = Curves(plan.steps, run.samples, growth, group_losses, rays)
+    return _report(measured, pilots, facts, curves)
 
-    def by_group(values: jax.Array) -> Any:
-        if groups is None:
-            return None
-        return loss_by_frequency(values, labels, groups, _GROUPS)
 
-    candidates = _candidates(count / batch_size, lower_bound)
-    pilots = {
-        name: _trajectory.pilot(loss_fn, params, data, optimizer, plan)
-        for name, optimizer in candidates.items()
-    }
-    measured = _findings.Measured(
-        run, strong_growth(run.samples), tail, lower_bound, batch_size
-    )
+def _report(
+    measured: _findings.Measured,
+    pilots: Mapping[str, _trajectory.Pilot],
+    facts: "_LabelFacts",
+    curves: Curves,
+) -> Report:
+    """Words, ranks and advice."""
     findings = _findings.findings(measured)
+    lower = measured.lower_bound
     tried = {
         name: _recommend.Tried(
-            float(one.values.mean()) - lower_bound, by_group(one.values)
+            float(one.values.mean()) - lower, facts.by_group(one.values)
         )
         for name, one in pilots.items()
     }
+    losses = measured.trajectory.samples.values.mean(1) - lower
     advice = _recommend.recommend(
         findings,
         tried,
         _recommend.Pair(plain=_ALONG_GRADIENT, adam="auto()"),
-        (run.samples.values.mean(1) - lower_bound).tolist(),
+        losses.tolist(),
         _findings.regime(measured),
-        _findings.is_heavy(tail),
+        _findings.is_heavy(measured.tail),
     )
+    ranked = sorted(tried, key=lambda name: _recommend.order(tried[name].excess))
     results = {
-        name: PilotResult(float(one.values.mean()), float(one.num_trials))
-        for name, one in pilots.items()
+        name: PilotResult(
+            float(pilots[name].values.mean()), float(pilots[name].num_trials)
+        )
+        for name in ranked
     }
-    ranked = sorted(results, key=lambda name: _recommend.order(results[name].loss))
-    curves = Curves(
-        plan.steps,
-        run.samples,
-        measured.growth,
-        None if groups is None else jax.vmap(by_group)(run.samples.values),
-        _rays(
-            loss_fn, run.params, run.batch, _trajectory.take(data, run.rows), plan,
-            lower_bound,
-        ),
-    )  # fmt: skip
-    return Report(findings, {name: results[name] for name in ranked}, advice, curves)
+    return Report(findings, results, advice, curves)
 
 
-def _label_facts(labels: Any, rows: jax.Array) -> Any:
+class _LabelFacts(NamedTuple):
     """Labels of the measured examples, the tail of all, the groups of the classes."""
+
+    labels: Any
+    tail: LabelTail | None
+    groups: Any
+
+    def by_group(self, values: jax.Array) -> Any:
+        """Losses of the measured examples by frequency; None without labels."""
+        if self.groups is None:
+            return None
+        return loss_by_frequency(values, self.labels, self.groups, _GROUPS)
+
+
+def _label_facts(labels: Any, rows: jax.Array) -> _LabelFacts:
+    """Of labels with more axes than one only the tail is known."""
     if labels is None:
-        return None, None, None
+        return _LabelFacts(None, None, None)
     labels = jnp.asarray(labels)
     num_classes = max(int(labels.max()) + 1, 2)
     tail = label_tail(labels, num_classes)
     if labels.ndim != 1:
-        return None, tail, None
+        return _LabelFacts(None, tail, None)
     counts = jnp.bincount(labels, length=num_classes)
-    return labels[rows], tail, frequency_groups(counts, _GROUPS)
+    return _LabelFacts(labels[rows], tail, frequency_groups(counts, _GROUPS))

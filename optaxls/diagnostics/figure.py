@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from optaxls.diagnostics.report import Curves, PilotResult
+from optaxls.diagnostics.records import Curves, PilotResult
 
 # Okabe and Ito's palette, told apart with every common kind of colour blindness.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")

@@ -80,6 +80,7 @@ def test_the_tail_of_the_labels_is_reported(noisy):
 
 def test_interpolation_is_found_below_a_bound_that_is_not_zero():
     """Losses from -3 on, words as labels, a batch as large as the data."""
+    told = []
     report = diagnose(
         lambda w, example: squared_error(w, example) - 3.0,
         jnp.zeros(4),
@@ -88,7 +89,9 @@ def test_interpolation_is_found_below_a_bound_that_is_not_zero():
         batch_size=200,
         num_steps=64,
         lower_bound=-3.0,
+        progress=told.append,
     )
+    assert set(told[1:]) == set(report.pilots)
     assert report.recommendation.regime == "interpolation"
     assert report.findings["noise floor"].low < 1e-6
     assert any("lower_bound=-3" in name for name in report.pilots)
@@ -108,3 +111,8 @@ def test_interpolation_is_found_below_a_bound_that_is_not_zero():
 def test_refusals(argument, complaint):
     with pytest.raises(ValueError, match=complaint):
         diagnose(squared_error, jnp.zeros(4), data(0.0), **argument)
+
+
+def test_too_few_examples():
+    with pytest.raises(ValueError, match="data must have >= 20 examples, got 5"):
+        diagnose(squared_error, jnp.zeros(4), (jnp.ones((5, 4)), jnp.ones(5)))

@@ -15,6 +15,7 @@ from sklearn.datasets import load_digits
 
 import examples
 from examples import train
+from examples.task import Case
 
 ROOT = Path(examples.__file__).parents[1]
 
@@ -97,6 +98,9 @@ class NoisyLine:
 
     def train_loss(self, params, model_state) -> float:
         return float(jnp.linalg.norm(params["w"]))
+
+    def case(self, model_state) -> Case:
+        return Case(lambda params, x: (params["w"] ** 2).sum() * x, jnp.ones(20), None)
 
     def batches(self, seed: int, epochs: int) -> grain.DatasetIterator:
         order = grain.MapDataset.range(20).seed(seed).shuffle().batch(4)
