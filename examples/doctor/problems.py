@@ -11,6 +11,8 @@ from sklearn.datasets import load_diabetes, load_digits
 
 from examples import text
 
+_VOCABULARY = 201
+
 
 class Problem(NamedTuple):
     """A loss of one example, its data, and what is known of it.
@@ -142,10 +144,10 @@ def digits(width: int, wrong: float = 0.0) -> Problem:
 
 
 def words() -> Problem:
-    """Each next word of Python's help texts from the word before, 600 words."""
-    rows = text.load(600, 32).train
+    """Each next word of Python's help texts from the word before, 200 words."""
+    rows = text.load(_VOCABULARY, 32).train
     pairs = np.stack([rows[:, :-1].ravel(), rows[:, 1:].ravel()], 1)
-    pairs = pairs[(pairs > 0).all(1)][::3] - 1
+    pairs = pairs[(pairs > 0).all(1)][::2] - 1
     first, second = (jnp.asarray(column, jnp.int32) for column in pairs.T)
 
     def loss_fn(params: jax.Array, example: tuple[jax.Array, jax.Array]) -> jax.Array:
@@ -154,10 +156,10 @@ def words() -> Problem:
         )
 
     def init(key: jax.Array) -> jax.Array:
-        return jnp.zeros((599, 599))
+        return jnp.zeros((_VOCABULARY - 1, _VOCABULARY - 1))
 
     data = (first, second)
-    return Problem(loss_fn, init, data, second, batch_size=512, regime="noise")
+    return Problem(loss_fn, init, data, second, batch_size=256, regime="noise")
 
 
 def diabetes() -> Problem:

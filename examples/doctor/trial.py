@@ -4,11 +4,8 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
-import optax
 
-import optaxls
 from examples.doctor.problems import Problem
-from examples.talk.training import epochs_of, train
 from optaxls.diagnostics import Finding, Report, diagnose
 
 STEPS = 500
@@ -66,46 +63,26 @@ class Trial(NamedTuple):
 
 
 def attempt(problem: Problem) -> Trial:
-    """Asks the doctor, then lets the rules that it tried race for longer."""
-    report = diagnose(
-        problem.loss_fn,
-        problem.init(jax.random.key(0)),
-        problem.data,
-        labels=problem.labels,
-        batch_size=problem.batch_size,
-        num_steps=STEPS,
-    )
-    losses = {}
-    first = np.inf
-    for expression in report.pilots:
-        # The doctor's expressions are made to be pasted.
-        optimizer = eval(f"optaxls.{expression}", {"optaxls": optaxls, "optax": optax})
-        curve = _race(problem, optimizer)
-        losses[expression], first = float(curve[-1]), float(curve[0])
-    estimates = {
-        name: (truth, report.findings[name]) for name, truth in problem.known.items()
-    }
-    return Trial(report, estimates, problem.regime, losses, first)
+    """Asks the doctor, then lets the rules that it tried race for longer.
 
+    The race is another diagnosis, on other batches and from other parameters.
+    """
 
-def _race(problem: Problem, optimizer: optax.GradientTransformation) -> np.ndarray:
-    """Loss over all examples before and after the race."""
-
-    def loss(params, rows):
-        batch = jax.tree.map(lambda leaf: leaf[rows], problem.data)
-        return jax.vmap(problem.loss_fn, (None, 0))(params, batch).mean()
-
-    def full_loss(params):
-        values = jax.lax.map(
-            lambda example: problem.loss_fn(params, example),
+    def report(num_steps: int, seed: int) -> Report:
+        return diagnose(
+            problem.loss_fn,
+            problem.init(jax.random.key(seed)),
             problem.data,
-            batch_size=512,
+            labels=problem.labels,
+            batch_size=problem.batch_size,
+            num_steps=num_steps,
+            seed=seed,
         )
-        return values.mean()
 
-    count = len(jax.tree.leaves(problem.data)[0])
-    epochs = -(-RACE_STEPS // (count // problem.batch_size))
-    rows = epochs_of(count, problem.batch_size, epochs, RACE_SEED)[:RACE_STEPS]
-    start = problem.init(jax.random.key(RACE_SEED))
-    run = train(optimizer, loss, start, rows, full_loss=full_loss, every=RACE_STEPS)
-    return run.loss
+    said, race = report(STEPS, 0), report(RACE_STEPS, RACE_SEED)
+    losses = {name: result.loss for name, result in race.pilots.items()}
+    first = float(race.curves.samples.values[0].mean())
+    estimates = {
+        name: (truth, said.findings[name]) for name, truth in problem.known.items()
+    }
+    return Trial(said, estimates, problem.regime, losses, first)

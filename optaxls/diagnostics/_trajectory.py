@@ -1,6 +1,11 @@
-"""Trains for a while and measures at a few points on the way."""
+"""Trains for a while and measures at a few points on the way.
 
-from collections.abc import Callable
+The programs are compiled for a loss and an optimizer, not for a length: runs of other
+seeds and lengths use them again.
+"""
+
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -43,6 +48,7 @@ class Trajectory(NamedTuple):
       sign_likeness: of Adam's update; NaN at the first.
       params: at the end.
       batch: the last one.
+      pilot: the same run as a candidate.
     """
 
     samples: GradientSample
@@ -51,18 +57,36 @@ class Trajectory(NamedTuple):
     sign_likeness: jax.Array
     params: Any
     batch: Any
+    pilot: "Pilot"
+
+
+class Pilot(NamedTuple):
+    """How a short run of an optimizer ended.
+
+    Attributes:
+      values: losses of the measured examples, ``(num_measured,)``.
+      num_trials: forward passes of its search, mean over steps.
+    """
+
+    values: jax.Array
+    num_trials: jax.Array
 
 
 class _Place(NamedTuple):
-    """Where training stands; the params before the last step, for the curvature.
+    """Where training stands.
 
-    Adam's moments are kept beside the optimizer, whose direction may be another.
+    ``before``: the params before the last step, for the curvature. ``moments``: Adam's,
+    beside the optimizer, whose direction may be another.
     """
 
     params: Any
     opt_state: Any
     before: Any
     moments: Any
+    num_trials: jax.Array
+
+
+_ADAM = optax.scale_by_adam()
 
 
 def num_examples(data: Any) -> int:
@@ -80,20 +104,98 @@ def take(data: Any, rows: jax.Array) -> Any:
     return jax.tree.map(lambda leaf: leaf[rows], data)
 
 
-def batch_rows(count: int, plan: Plan) -> jax.Array:
-    """Rows of every batch, ``(>= steps, batch_size)``; a new order every epoch."""
-    per_epoch = count // plan.batch_size
-    epochs = -(-plan.steps[-1] // per_epoch)
-    keys = jax.random.split(jax.random.key(plan.seed), epochs)
-    orders = jax.vmap(lambda key: jax.random.permutation(key, count))(keys)
-    orders = orders[:, : per_epoch * plan.batch_size]
-    return orders.reshape(-1, plan.batch_size)
+def _epoch_rows(count: int, plan: Plan, epoch: int) -> jax.Array:
+    """Rows of an epoch's batches, ``(steps, batch_size)``, in a new order."""
+    key = jax.random.fold_in(jax.random.key(plan.seed), epoch)
+    steps = count // plan.batch_size
+    order = jax.random.permutation(key, count)[: steps * plan.batch_size]
+    return order.reshape(steps, plan.batch_size)
 
 
-def measured_rows(count: int, plan: Plan) -> jax.Array:
+def _measured_rows(count: int, plan: Plan) -> jax.Array:
     """Rows of the examples that are measured, drawn without replacement."""
     order = jax.random.permutation(jax.random.key(plan.seed + 1), count)
     return order[: plan.num_measured]
+
+
+@partial(jax.jit, static_argnames=("loss_fn", "optimizer"))
+def _advance(
+    place: _Place, data: Any, rows: Any, start: Any, stop: Any, *, loss_fn, optimizer
+) -> _Place:
+    """The steps from ``start`` to ``stop`` of an epoch."""
+    loss = mean_loss(loss_fn)
+    step = make_step(loss, optimizer)
+
+    def one(index: jax.Array, place: _Place) -> _Place:
+        batch = take(data, rows[index])
+        # XLA computes the gradient once for the two.
+        grad = jax.grad(loss)(place.params, batch)
+        _, moments = _ADAM.update(grad, place.moments)
+        result = step(place.params, place.opt_state, batch)
+        trials = place.num_trials + result.metrics["num_trials"]
+        return _Place(result.params, result.opt_state, place.params, moments, trials)
+
+    return jax.lax.fori_loop(start, stop, one, place)
+
+
+@partial(jax.jit, static_argnames=("loss_fn", "population", "chunk_size"))
+def _measure(
+    place: _Place, examples: Any, batch: Any, *, loss_fn, population, chunk_size
+) -> tuple[GradientSample, jax.Array, jax.Array]:
+    """Gradients, the curvature of the last step, the likeness of Adam to a sign."""
+    loss = mean_loss(loss_fn)
+    moved = jax.tree.map(jnp.subtract, place.params, place.before)
+    mu, nu = place.moments.mu, place.moments.nu
+    update = jax.tree.map(lambda m, v: m / (jnp.sqrt(v) + 1e-30), mu, nu)
+    likeness = jnp.where(place.moments.count > 0, sign_likeness(update), jnp.nan)
+    sample = gradient_sample(
+        loss_fn, place.params, examples, population=population, chunk_size=chunk_size
+    )
+    curvature = smoothness_along(lambda p: loss(p, batch), place.before, moved)
+    return sample, curvature, likeness
+
+
+@partial(jax.jit, static_argnames=("loss_fn", "chunk_size"))
+def _values(params: Any, examples: Any, *, loss_fn, chunk_size) -> jax.Array:
+    """The loss of every example."""
+    return jax.lax.map(
+        lambda example: loss_fn(params, example), examples, batch_size=chunk_size
+    )
+
+
+def _train(
+    loss_fn: LossFn,
+    params: Any,
+    data: Any,
+    optimizer: optax.GradientTransformation,
+    plan: Plan,
+) -> Iterator[tuple[_Place, Any]]:
+    """The place, and the batch that led there, after each of ``plan.steps``."""
+    count = num_examples(data)
+    per_epoch = count // plan.batch_size
+    no_trials = jnp.zeros((), jnp.int32)
+    place = _Place(
+        params, optimizer.init(params), params, _ADAM.init(params), no_trials
+    )
+    rows, done = _epoch_rows(count, plan, 0), 0
+    for goal in plan.steps:
+        while done < goal:
+            epoch, start = divmod(done, per_epoch)
+            if not start:
+                rows = _epoch_rows(count, plan, epoch)
+            stop = min(per_epoch, start + goal - done)
+            place = _advance(
+                place, data, rows, start, stop, loss_fn=loss_fn, optimizer=optimizer
+            )
+            done += stop - start
+        yield place, take(data, rows[(done - 1) % per_epoch])
+
+
+def _pilot(place: _Place, examples: Any, loss_fn: LossFn, plan: Plan) -> Pilot:
+    values = _values(
+        place.params, examples, loss_fn=loss_fn, chunk_size=plan.chunk_size
+    )
+    return Pilot(values, place.num_trials / plan.steps[-1])
 
 
 def follow(
@@ -103,65 +205,20 @@ def follow(
     optimizer: optax.GradientTransformation,
     plan: Plan,
 ) -> Trajectory:
-    """Trains to the last of ``plan.steps`` and measures at each of them.
-
-    Two programs are compiled, whatever the number of points.
-    """
+    """Trains to the last of ``plan.steps`` and measures at each of them."""
     count = num_examples(data)
-    rows, measured = batch_rows(count, plan), measured_rows(count, plan)
-    loss = mean_loss(loss_fn)
-    step = make_step(loss, optimizer)
-    adam = optax.scale_by_adam()
-
-    @jax.jit
-    def advance(place: _Place, data: Any, start: Any, stop: Any) -> _Place:
-        def one(index: jax.Array, place: _Place) -> _Place:
-            batch = take(data, rows[index])
-            _, moments = adam.update(jax.grad(loss)(place.params, batch), place.moments)
-            result = step(place.params, place.opt_state, batch)
-            return _Place(result.params, result.opt_state, place.params, moments)
-
-        return jax.lax.fori_loop(start, stop, one, place)
-
-    @jax.jit
-    def measure(place: _Place, data: Any, last: Any) -> Any:
-        batch = take(data, rows[last])
-        moved = jax.tree.map(jnp.subtract, place.params, place.before)
-        mu, nu = place.moments.mu, place.moments.nu
-        update = jax.tree.map(lambda m, v: m / (jnp.sqrt(v) + 1e-30), mu, nu)
-        likeness = sign_likeness(update)
-        return (
-            gradient_sample(
-                loss_fn,
-                place.params,
-                take(data, measured),
-                population=count,
-                chunk_size=plan.chunk_size,
-            ),
-            smoothness_along(lambda p: loss(p, batch), place.before, moved),
-            jnp.where(place.moments.count > 0, likeness, jnp.nan),
-        )
-
-    place = _Place(params, optimizer.init(params), params, adam.init(params))
+    rows = _measured_rows(count, plan)
+    examples = take(data, rows)
     points = []
-    for start, stop in zip((0, *plan.steps), plan.steps, strict=False):
-        place = advance(place, data, start, stop)
-        points.append(measure(place, data, max(stop - 1, 0)))
+    for place, batch in _train(loss_fn, params, data, optimizer, plan):
+        measured = _measure(
+            place, examples, batch, loss_fn=loss_fn, population=count,
+            chunk_size=plan.chunk_size,
+        )  # fmt: skip
+        points.append(measured)
     samples, curvature, likeness = jax.tree.map(lambda *x: jnp.stack(x), *points)
-    last = take(data, rows[plan.steps[-1] - 1])
-    return Trajectory(samples, measured, curvature, likeness, place.params, last)
-
-
-class Pilot(NamedTuple):
-    """How a short run of an optimizer ended.
-
-    Attributes:
-      values: losses of the measured examples, ``(num_measured,)``.
-      num_trials: forward passes of its search, mean over steps.
-    """
-
-    values: jax.Array
-    num_trials: jax.Array
+    pilot = _pilot(place, examples, loss_fn, plan)
+    return Trajectory(samples, rows, curvature, likeness, place.params, batch, pilot)
 
 
 def pilot(
@@ -172,24 +229,7 @@ def pilot(
     plan: Plan,
 ) -> Pilot:
     """Trains on the very batches of ``follow`` and measures at the end."""
-    count = num_examples(data)
-    rows, measured = batch_rows(count, plan), measured_rows(count, plan)
-    step = make_step(mean_loss(loss_fn), optimizer)
-    steps = plan.steps[-1]
-
-    @jax.jit
-    def run(params: Any, data: Any) -> Pilot:
-        def one(carry: Any, which: jax.Array) -> Any:
-            result = step(*carry, take(data, which))
-            return (result.params, result.opt_state), result.metrics["num_trials"]
-
-        start = (params, optimizer.init(params))
-        (end, _), trials = jax.lax.scan(one, start, rows[:steps])
-        values = jax.lax.map(
-            lambda example: loss_fn(end, example),
-            take(data, measured),
-            batch_size=plan.chunk_size,
-        )
-        return Pilot(values, trials.mean())
-
-    return run(params, data)
+    plan = plan._replace(steps=plan.steps[-1:])
+    ((place, _),) = _train(loss_fn, params, data, optimizer, plan)
+    examples = take(data, _measured_rows(num_examples(data), plan))
+    return _pilot(place, examples, loss_fn, plan)

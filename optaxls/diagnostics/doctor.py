@@ -1,5 +1,6 @@
 """The doctor: trains for a while, measures, tries a few rules and recommends one."""
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -25,7 +26,8 @@ from optaxls.line_search.auto_alias import auto
 from optaxls.line_search.polyak_aliases import ponos
 from optaxls.line_search.sls_aliases import sls
 
-# The same rule as auto(), so that the two differ in their direction only.
+_MEASURED = "auto()"
+# The same rule as it, so that the two differ in their direction only.
 _ALONG_GRADIENT = "auto(optax.identity())"
 _GROUPS = 4
 # Two of them are a tenth: the least for a tail.
@@ -33,12 +35,13 @@ _FEWEST = 20
 _RAY_POINTS = 41
 
 
+@functools.cache  # so that the programs compiled for them are found again
 def _candidates(steps_per_epoch: float, lower_bound: float) -> dict[str, Any]:
     """Rules of ours to try, the one to take among equals first."""
     bound = f"lower_bound={lower_bound:g}" if lower_bound else ""
     joint = ", " if bound else ""
     return {
-        "auto()": auto(),
+        _MEASURED: auto(),
         f"sls(steps_per_epoch={steps_per_epoch:g})": sls(
             steps_per_epoch=steps_per_epoch
         ),
@@ -134,7 +137,7 @@ def diagnose(
       ValueError: an argument lies outside its range.
 
     Cost:
-      Seven runs of ``num_steps``, and eleven times two gradients of every measured
+      Six runs of ``num_steps``, and eleven times two gradients of every measured
       example. Seconds on a small model; memory ``chunk_size + 6`` copies of the params.
 
     Example:
@@ -164,10 +167,11 @@ def diagnose(
         _points(num_steps), batch_size, min(num_measured, count), chunk_size, seed
     )
     tell = progress or (lambda name: None)
-    tell("auto(), measured on the way")
-    run = _trajectory.follow(loss_fn, params, data, auto(), plan)
-    pilots = {}
-    for name, optimizer in _candidates(count / batch_size, lower_bound).items():
+    tell(f"{_MEASURED}, measured on the way")
+    candidates = dict(_candidates(count / batch_size, lower_bound))
+    run = _trajectory.follow(loss_fn, params, data, candidates.pop(_MEASURED), plan)
+    pilots = {_MEASURED: run.pilot}
+    for name, optimizer in candidates.items():
         tell(name)
         pilots[name] = _trajectory.pilot(loss_fn, params, data, optimizer, plan)
     facts = _label_facts(labels, run.rows)
@@ -201,7 +205,7 @@ def _report(
     advice = _recommend.recommend(
         findings,
         tried,
-        _recommend.Pair(plain=_ALONG_GRADIENT, adam="auto()"),
+        _recommend.Pair(plain=_ALONG_GRADIENT, adam=_MEASURED),
         losses.tolist(),
         _findings.regime(measured),
         _findings.is_heavy(measured.tail),
