@@ -16,6 +16,7 @@ from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
 import optaxls
+from optaxls.diagnostics import gradient_sample
 
 STEPS = 6
 LAYOUTS = ("data parallel", "sharded params")
@@ -150,6 +151,28 @@ def averaged_loss(params, x, y):
     return jax.lax.pmean(loss_fn(params, x, y), "data")
 
 
+def sampled(mesh) -> dict:
+    """Per-example gradients of examples spread over the devices."""
+    params, x, y = problem(jnp.float32)
+
+    @jax.jit
+    def sample(params, x, y):
+        def loss(params, example):
+            return loss_fn(params, example[0][None], example[1][None])
+
+        found = gradient_sample(loss, params, (x, y), chunk_size=16)
+        return jnp.stack([found.mean_squared_norm, found.squared_mean_norm])
+
+    one = sample(params, x, y)
+    params = jax.device_put(params, NamedSharding(mesh, P()))
+    x, y = jax.device_put((x, y), NamedSharding(mesh, P("data")))
+    program = sample.lower(params, x, y).compile().as_text() or ""
+    return {
+        "distance": float(jnp.max(jnp.abs(sample(params, x, y) / one - 1))),
+        "collectives": collectives(program),
+    }
+
+
 def main(dtype: str) -> None:
     """float64 is measured in one layout only: it tells rounding from mistakes."""
     wide = dtype == "float64"
@@ -166,6 +189,7 @@ def main(dtype: str) -> None:
         result[f"{name}, shard_map with a local loss"] = in_shard_map(
             name, mesh, loss_fn
         )
+    result["gradient_sample"] = sampled(mesh)
     print(json.dumps(result))
 
 
