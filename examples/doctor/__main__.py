@@ -28,9 +28,9 @@ _HEAD = f"""# The doctor, tried on problems whose answer is known
 Written by `python -m examples.doctor`. The doctor sees {STEPS} steps with seed 0. The
 truth: numbers in closed form, whether there is noise by construction, and the best of
 the rules after {RACE_STEPS} steps on other batches from other parameters, geometric
-mean over {len(RACE_SEEDS)} seeds (no loss counts as less than a millionth of the first). A
-recommendation is right if its rule ends at most {RIGHT_WITHIN} times as high as the
-best (below a millionth of the first loss all are equal), and if noise is judged right.
+mean over {len(RACE_SEEDS)} seeds (no loss counts as less than a millionth of the
+first). A recommendation is right if its rule ends at most {RIGHT_WITHIN} times as high
+as the best, and if noise is judged right.
 
 | problem | known | estimate, 95 % interval | inside | regime: truth, said | take | \
 how sure | its loss in the race | best rule, loss | right |

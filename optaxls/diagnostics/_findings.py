@@ -123,7 +123,7 @@ def _constants(measured: Measured) -> list[Finding]:
             weak,
             "1 / step size",
             "The largest ratio of squared gradients to twice the loss. If the model"
-            f" interpolates, a constant step of {1 / float(weak.value):.2g} converges"
+            f" interpolates, a constant step of {float(1 / weak.value):.2g} converges"
             " on convex losses.",
         ),
         _finding(

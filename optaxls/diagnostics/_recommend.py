@@ -37,7 +37,9 @@ def _choice(
 ) -> tuple[str, str, str]:
     """The candidate, how sure, and the sentence that says why; simplest come first."""
     ranked = sorted(tried, key=lambda name: order(tried[name].excess))
-    best = tried[ranked[0]].excess
+    best = order(tried[ranked[0]].excess)
+    if best == math.inf:
+        return ranked[0], "a guess", "In short runs every rule ended without a loss."
     limit = max(_AS_GOOD * best, _GONE * first)
     chosen = next(name for name in tried if tried[name].excess <= limit)
     rival = next(name for name in ranked if name != chosen)
@@ -87,9 +89,9 @@ def _direction(heavy: bool, tried: Mapping[str, Tried], pair: Pair) -> str:
         f"the same rule along the gradient, {pair.plain}, ended at {plain:.3g}, along"
         f" Adam's direction at {adam:.3g}"
     )
-    if not plain > _MATTERS * adam:
+    if not order(plain) > _MATTERS * order(adam):
         return f"Direction: it hardly matters, or the gradient is better; {told}."
-    if not math.isfinite(plain):
+    if not math.isfinite(plain) and math.isfinite(adam):
         return f"Direction: Adam's; {told}."
     groups = [tried[name].group_losses for name in pair]
     if groups[0] is None:

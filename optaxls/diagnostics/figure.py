@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import matplotlib
 from matplotlib.axes import Axes
@@ -40,6 +41,11 @@ def draw(curves: Curves, pilots: Mapping[str, PilotResult]) -> Figure:
     return figure
 
 
+def _scale(series: jax.Array) -> str:
+    """Logarithmic if there is anything to show on it."""
+    return "log" if (series > 0).any() else "linear"
+
+
 def _loss(axes: Axes, curves: Curves) -> None:
     """Over training, and of groups of classes where there are labels."""
     steps = [step + 1 for step in curves.steps]
@@ -57,7 +63,8 @@ def _loss(axes: Axes, curves: Curves) -> None:
                     label=f"classes, quarter {index + 1}{name}",
                 )
         axes.legend(fontsize=6)
-    axes.set(xscale="log", yscale="log", xlabel="step + 1", ylabel="loss")
+    axes.set(xscale="log", xlabel="step + 1", ylabel="loss")
+    axes.set_yscale(_scale(curves.samples.values.mean(1)))
     axes.set_title("Loss along the measured run")
 
 
@@ -71,7 +78,7 @@ def _growth(axes: Axes, curves: Curves) -> None:
         line = jnp.geomspace(seen.min(), seen.max(), 100)
         fit = curves.growth.rho.value * line + curves.growth.noise_floor.value
         axes.plot(line, fit, color=_COLOURS[1], label=r"$\rho|\nabla f|^2+\sigma^2$")
-    axes.set(xscale="log", yscale="log")
+    axes.set(xscale=_scale(gradient), yscale=_scale(squared))
     axes.set(xlabel=r"$|\nabla f|^2$", ylabel=r"$E|\nabla f_i|^2$")
     axes.set_title("Gradients: examples against loss")
     axes.legend()

@@ -116,3 +116,17 @@ def test_refusals(argument, complaint):
 def test_too_few_examples():
     with pytest.raises(ValueError, match="data must have >= 20 examples, got 5"):
         diagnose(squared_error, jnp.zeros(4), (jnp.ones((5, 4)), jnp.ones(5)))
+
+
+@pytest.mark.parametrize("value", [0.0, jnp.nan], ids=["fitted", "NaN"])
+def test_a_loss_that_says_nothing_is_no_crash(value):
+    """Fitted from the start, or never a number: told, with no more than a guess."""
+    report = diagnose(
+        lambda w, x: value * jnp.sum(w * x), jnp.ones(3), jnp.ones((40, 3)),
+        batch_size=20, num_steps=8,
+    )  # fmt: skip
+    assert report.recommendation.optimizer in report.pilots
+    if value:
+        assert report.recommendation.confidence == "a guess"
+    assert "take: optaxls." in str(report)
+    report.plot()

@@ -27,7 +27,7 @@ def made_up(squared, gradient, values=None):
     )
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50, deadline=None, derandomize=True, database=None)
 @given(
     rho=st.floats(1.0, 1e4),
     floor=st.sampled_from([0.0, 1e-6, 1e-2, 1.0]),
