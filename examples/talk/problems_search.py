@@ -77,6 +77,7 @@ def train_lanes(
     optimizer_of: Callable[[Any], optax.GradientTransformation],
     settings: Sequence[float] = (0.0,),
     seeds: Sequence[int] = (0,),
+    targets: np.ndarray | None = None,
 ) -> Lanes:
     """Trains every setting with every seed at once; settings vary slowest.
 
@@ -85,6 +86,7 @@ def train_lanes(
         optimizer_of: from a setting (a step size, say) to an optimizer.
         settings: one or more.
         seeds: of the first params and of the order of the examples.
+        targets: where each setting has its own, `(settings, rows)`.
     """
     every = range(len(settings) * len(seeds))
     lane_settings = jnp.repeat(jnp.asarray(settings, float), len(seeds))
@@ -92,7 +94,12 @@ def train_lanes(
     shape = (problem.epochs, problem.steps_per_epoch, problem.batch_size)
     rows = {seed: _order(problem, seed).reshape(shape) for seed in seeds}
     orders = jnp.stack([rows[seed] for seed in lane_seeds])
-    data = (jnp.asarray(problem.inputs), jnp.asarray(problem.targets))
+    axes = (None, None if targets is None else 0)
+    if targets is None:
+        targets = problem.targets
+    else:
+        targets = np.repeat(targets, len(seeds), axis=0)
+    data = (jnp.asarray(problem.inputs), jnp.asarray(targets))
 
     def run(setting, seed, order, data):
         optimizer = optimizer_of(setting)
@@ -113,7 +120,7 @@ def train_lanes(
         start = problem.loss(params, data)
         return jnp.concatenate([start[None], loss]), told
 
-    together = jax.jit(jax.vmap(run, in_axes=(0, 0, 0, None)))
+    together = jax.jit(jax.vmap(run, in_axes=(0, 0, 0, axes)))
     loss, told = together(lane_settings, jnp.asarray(lane_seeds), orders, data)
     flat = {name: np.asarray(x).reshape(len(x), -1) for name, x in told.items()}
     return Lanes(np.nan_to_num(np.asarray(loss), nan=np.inf, posinf=np.inf), flat)
