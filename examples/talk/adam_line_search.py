@@ -114,7 +114,8 @@ def measure() -> Claim:
         for problem in (
             problems.kernel_cancer(),
             problems.kernel_digits(),
-            problems.factorization(10),
+            # Longer, both come to rest at the rounding error of float32.
+            problems.factorization(10)._replace(epochs=25),
             problems.digits_network(),
         )
     ]
