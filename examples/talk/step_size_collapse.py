@@ -123,8 +123,8 @@ def measure() -> Claim:
         findings=(
             f"The exact test's step first falls below {COLLAPSED:g} in epoch "
             f"{epoch + 1}, where the loss is {naive.loss[epoch]:.2g}, and stays near "
-            f"{naive.last_step:.2g}: steps so short that they leave the rounded loss as "
-            "it is pass the test, longer ones fail it.",
+            f"{naive.last_step:.2g}: steps so short that they leave the rounded loss "
+            "as it is pass the test, longer ones fail it.",
             "With float64 the same test keeps its steps at "
             f"{double.last_step:.2g}: the cause is rounding, not the loss.",
             f"The losses reached hardly differ ({naive.loss[-1]:.2g} and "
