@@ -38,15 +38,15 @@ STYLES = {
 
 
 class Runs(NamedTuple):
-    """Losses by epoch and last step sizes of one rule, seeds first.
+    """Losses and step sizes by epoch of one rule, seeds first.
 
     Attributes:
         loss: of all data, `(seeds, epochs + 1)`.
-        last_step: the median of the last epoch, `(seeds,)`.
+        steps: the median step size of every epoch, `(seeds, epochs)`.
     """
 
     loss: np.ndarray
-    last_step: np.ndarray
+    steps: np.ndarray
 
     @property
     def final(self) -> np.ndarray:
@@ -57,6 +57,13 @@ class Runs(NamedTuple):
         """The first epochs at or below the target, inf where there is none."""
         below = self.loss <= target
         return np.where(below.any(-1), below.argmax(-1), np.inf)
+
+
+def by_epoch(problem: problems.Problem, lanes: problems.Lanes) -> Runs:
+    """Losses and median step sizes of every epoch."""
+    steps = lanes.metrics["step_size"]
+    steps = steps.reshape(len(steps), problem.epochs, problem.steps_per_epoch)
+    return Runs(lanes.loss, np.median(steps, axis=2))
 
 
 def race(problem: problems.Problem, seeds: Sequence[int]) -> dict[str, Runs]:
@@ -73,8 +80,7 @@ def race(problem: problems.Problem, seeds: Sequence[int]) -> dict[str, Runs]:
     runs = {}
     for name, (optimizer_of, caps) in rules.items():
         lanes = problems.train_lanes(problem, optimizer_of, caps, seeds)
-        steps = lanes.metrics["step_size"][:, -problem.steps_per_epoch :]
-        every = Runs(lanes.loss, np.median(steps, axis=1))
+        every = by_epoch(problem, lanes)
         for index, cap in enumerate(caps):
             part = slice(index * len(seeds), (index + 1) * len(seeds))
             runs[name + words[cap]] = Runs(*(series[part] for series in every))
@@ -98,7 +104,14 @@ def draw_race(axes: Axes, runs: dict[str, Runs]) -> None:
         loss = np.exp(np.log(runs[name].loss).mean(0))
         axes.plot(loss, color=colour, ls=line, lw=1.3, label=name)
     axes.set(yscale="log", xlabel="epochs", ylabel="loss of all data")
-    axes.legend(loc="lower left", **problems.LEGEND)
+
+
+def name_rules(figure: Figure, axes: Axes) -> None:
+    """One legend below the panels: seven names leave no room beside the curves."""
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(
+        handles, labels, loc="outside lower center", ncols=4, **problems.LEGEND
+    )
 
 
 def draw(runs: dict[str, Runs], stalled: dict[float, float]) -> Figure:
@@ -107,6 +120,7 @@ def draw(runs: dict[str, Runs], stalled: dict[float, float]) -> Figure:
         ["Network, digits", "Least squares: the weight of past losses"], height=3.1
     )
     draw_race(left, runs)
+    name_rules(figure, left)
     rows = np.arange(len(stalled))
     right.plot(rows, list(stalled.values()), "o-", color=pictures.ORANGE, ms=4)
     right.set_xticks(rows, [f"{weight:g}" for weight in stalled])
@@ -145,14 +159,14 @@ def early(runs: dict[str, Runs]) -> str:
 
 def _findings(runs: dict[str, Runs], stalled: dict[float, float]) -> tuple[str, ...]:
     ratio = comparisons(runs)
-    step = {name: float(np.median(run.last_step)) for name, run in runs.items()}
+    step = {name: float(np.median(run.steps[:, -1])) for name, run in runs.items()}
     return (
         f"On the network SLS ends at the same loss with a cap of 10 and without "
         f"({runs['SLS, cap 10'].final.mean():.2g} and "
         f"{runs['SLS, no cap'].final.mean():.2g}), for its steps stay near "
         f"{step['SLS, no cap']:.2g}; PoNoS's reach its cap of 10, and with a cap of "
-        f"1000 {step['PoNoS, cap 1000']:.2g}, which lowers its loss by a further factor "
-        f"of {ratio['cap 10 / cap 1000']:.2g}.",
+        f"1000 {step['PoNoS, cap 1000']:.2g}, which lowers its loss by a further "
+        f"factor of {ratio['cap 10 / cap 1000']:.2g}.",
         f"The monotone form's steps end at {step['monotone, cap 1000']:.2g}: it is the "
         "comparison with past losses that lets steps be long.",
         f"PoNoS is not faster early: epochs to a loss of {TARGET:g} are {early(runs)}.",
