@@ -122,7 +122,9 @@ def draw(measured: Measured) -> Figure:
     for axes in (left, right):
         axes.set_xlabel("tenth of the text, frequent to rare words")
         axes.set_xticks(number)
-        axes.legend(loc="best", frameon=False, fontsize=7)
+        axes.legend(loc="upper left", frameon=False, fontsize=7)
+    left.set_ylim(0, 10)
+    right.set_ylim(2e-5, 2)
     left.set_ylabel("loss (nats a word)")
     right.set_ylabel("excess loss (nats a word)")
     return figure
@@ -150,7 +152,7 @@ def measure() -> Claim:
         f"The rarest tenth of the text, {measured.sizes[-1]} of the "
         f"{measured.sizes.sum()} words, ends at a loss of {', '.join(share.values())} "
         f"(best model {measured.floor[-1]:.3f}).",
-        f"The commonest tenth, {measured.sizes[0]} words, ends at "
+        f"The commonest tenth, number of words: {measured.sizes[0]}, ends at "
         f"{', '.join(common.values())} (best model {measured.floor[0]:.3f}).",
         "Gradient descent leaves "
         f"{100 * share_of_rare(measured):.0f} % of its excess in the rarer half of the "
