@@ -95,7 +95,7 @@ def trained(data: Classes, method: str, longer: float = 1.0) -> np.ndarray:
     return np.asarray(data.losses(logits, runs.best_params), np.float64)
 
 
-def least(data: Classes, iterations: int = 700) -> np.ndarray:
+def least(data: Classes, iterations: int = 600) -> np.ndarray:
     """Losses of the points at the least mean loss that L-BFGS finds.
 
     Each class is searched in units of the root of its frequency, without which L-BFGS
@@ -138,7 +138,7 @@ class Measured(NamedTuple):
     exact: dict[str, float]
 
     def ratios(self, kind: str) -> np.ndarray:
-        """Excess of SGD over that of Adam for each seed; both count as 1e-6 at least."""
+        """Excess of SGD over Adam's by seed; each counts as 1e-6 or more."""
 
         def excess(seed: int, method: str) -> float:
             return max(self.overlapping[seed, kind, method].every, RESOLUTION)
