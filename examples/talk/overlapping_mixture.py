@@ -210,7 +210,7 @@ def draw(measured: Measured) -> Figure:
     for panel in axes:
         panel.set_xlim(-0.5, 1.5)
         panel.set_ylabel("loss above the least (nats)")
-    axes[0].legend(loc="upper left", frameon=False, fontsize=7)
+    axes[0].legend(loc="center left", frameon=False, fontsize=7)
     return figure
 
 
