@@ -168,7 +168,8 @@ def measure() -> Claim:
         ),
     )
     findings = (
-        f"Loss above the least (or 1e-6, what float32 can tell), {FULL}, after {STEPS[FULL]} steps: "
+        f"Loss above the least (or 1e-6, what float32 can tell), {FULL}, after "
+        f"{STEPS[FULL]} steps: "
         f"{ends(measured, FULL)}.",
         f"With batches of {SIZE}, after {STEPS[BATCH]} steps: {ends(measured, BATCH)}.",
         "A word is seen about once in a batch, and its row of logits can be fitted to "

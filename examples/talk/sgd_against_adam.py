@@ -1,8 +1,9 @@
 """SGD with momentum against Adam on images and on text, every step size of a grid.
 
-The same model, a softmax regression with mini-batches: on the digits, whose ten classes
-are of equal size, and on the next word in Python's help texts, where a few words make up
-most of it. On text the loss is told above the entropy, the least that a bigram model has.
+The same model, a softmax regression with mini-batches: on the digits, whose ten
+classes are of equal size, and on the next word in Python's help texts, where a few
+words make up most of it. On text the loss is told above the entropy of the pairs, the
+least that a bigram model has.
 
 python -m examples.talk.sgd_against_adam
 """
