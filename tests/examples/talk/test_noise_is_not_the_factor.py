@@ -1,0 +1,28 @@
+import pytest
+
+from examples.talk import noise_is_not_the_factor as script
+
+LIMITS = {
+    "full batch: excess of SGD / Adam ≥ 20",
+    "batch 512: excess of SGD / Adam in 1.5 to 20",
+    "batch 32: excess of SGD / Adam ≤ 1.5",
+    "the ratio grows with the batch: 32, 512, full",
+    "full batch: excess of sign descent / Adam (steps ≤ 0.3) ≤ 3",
+}
+
+
+@pytest.fixture(scope="module")
+def claim():
+    return script.measure()
+
+
+@pytest.mark.slow
+def test_every_inequality_holds(claim):
+    assert {check.statement for check in claim.checks} == LIMITS
+    for check in claim.checks:
+        assert check.held, check
+
+
+@pytest.mark.slow
+def test_no_best_step_lies_at_the_end_of_its_grid(claim):
+    assert "nowhere" in claim.findings[-1]

@@ -1,0 +1,24 @@
+import numpy as np
+import pytest
+
+from examples.talk import sgd_against_adam as script
+
+LIMITS = {
+    "digits: loss of SGD / Adam ≤ 1.2",
+    "text: excess of SGD / Adam ≥ 1.5",
+}
+
+
+@pytest.mark.slow
+def test_every_inequality_holds():
+    claim = script.measure()
+    assert {check.statement for check in claim.checks} == LIMITS
+    for check in claim.checks:
+        assert check.held, check
+
+
+def test_the_best_step_of_a_grid_counts_and_a_run_that_diverged_does_not():
+    rates = np.array([0.1, 1.0])
+    sgd = script.Grid(rates, np.array([3.0, np.inf]))
+    adam = script.Grid(rates, np.array([2.0, 1.0]))
+    assert script.ratio({script.SGD: sgd, script.ADAM: adam}) == 3
