@@ -18,7 +18,29 @@ from examples.talk import overview
 from examples.talk.claim import Claim
 
 # The scripts in the order of the talk.
-SCRIPTS: tuple[str, ...] = ()
+SCRIPTS: tuple[str, ...] = (
+    "strong_growth",
+    "over_parameterization",
+    "noise_ball",
+    "one_step_size_adapts",
+    "acceleration",
+    "second_order",
+    "line_search_cost",
+    "interpolation_dial",
+    "step_size_collapse",
+    "polyak_steps",
+    "adam_line_search",
+    "non_monotone",
+    "step_cap",
+    "backtrack_memory",
+    "sgd_against_adam",
+    "noise_is_not_the_factor",
+    "class_frequency_closed_form",
+    "rare_words",
+    "rare_classes",
+    "overlapping_mixture",
+    "preconditioned_search_on_text",
+)
 
 
 @dataclasses.dataclass(frozen=True)
