@@ -56,8 +56,8 @@ def _findings(runs: dict[str, Runs], double: Runs) -> tuple[str, ...]:
         "SLS without a cap comes to rest by a collapse: its step grows to "
         f"{steps.max():.2g} and ends at {steps[-1]:.2g}; in float64 it ends at "
         f"{double.steps[0, -1]:.2g} with a loss of {double.final[0]:.2g}. A softmax "
-        "loss near 0 is a small difference of large numbers, and our search knows only the "
-        "rounding error of the loss, not that of what it is computed from.",
+        "loss near 0 is a small difference of large numbers, and our search knows only "
+        "the rounding error of the loss, not that of what it is computed from.",
         f"With the same cap of 10, PoNoS ends at {final['PoNoS, cap 10']:.2g}, "
         f"{ratio['PoNoS, cap 10 / SLS']:.2g} times SLS's loss.",
         f"SPS, without any search, ends at {final['SPS']:.2g}; that PoNoS beats it is "
@@ -75,8 +75,8 @@ def measure() -> Claim:
     ratio = non_monotone.comparisons(runs)
     return Claim(
         title="The cap on the step size matters",
-        says="On a network whose softmax loss gets close to 0, PoNoS ends far below SLS "
-        "where its own step may grow to 1000 and that of SLS to 10.",
+        says="On a network whose softmax loss gets close to 0, PoNoS ends far below "
+        "SLS where its own step may grow to 1000 and that of SLS to 10.",
         checks=(
             at_most("PoNoS (cap 1000) / SLS (cap 10)", ratio["PoNoS / SLS"], 0.1),
             at_least("its monotone form / PoNoS", ratio["monotone / PoNoS"], 4),

@@ -131,8 +131,8 @@ def measure() -> Claim:
             f"{ours.loss[-1]:.2g}): this collapse comes at the rounding level, and "
             "leaves a search that can hardly move on when the data change.",
             "Our search forgives the rounding error of a loss as such; where a loss "
-            "near 0 is computed from larger numbers, as softmax losses are, its steps can "
-            "collapse as well (python -m examples.talk.step_cap).",
+            "near 0 is computed from larger numbers, as softmax losses are, its steps "
+            "can collapse as well (python -m examples.talk.step_cap).",
             "Rounding is one cause of collapsing steps, not the only one.",
         ),
         figure=draw(courses),
