@@ -175,10 +175,10 @@ def findings(measured: Measured) -> tuple[str, ...]:
         f"{STEPS[FULL]} steps: "
         f"{ends(measured, FULL)}.",
         f"With batches of {SIZE}, after {STEPS[BATCH]} steps: {ends(measured, BATCH)}.",
-        "A word is seen about once in a batch, and its row of logits can be fitted to "
-        "that: what the batch says of a step then says little of the text, and a "
-        "preconditioner makes the untested rest of it as large. Use large batches, "
-        "Adam, or `auto`, which judges its step on the next batch.",
+        "A likely reason: most words are seen about once in a batch, and their row of "
+        "logits can be fitted to that, so that what the batch says of a step says "
+        "little of the text; a preconditioner makes these steps as long as those of "
+        "the frequent words. `auto` judges its step on the next batch.",
         f"Trials a step, {FULL} and {BATCH}: "
         + ", ".join(
             f"{method} {measured.trials[FULL, method]:.1f} and "
