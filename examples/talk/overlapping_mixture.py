@@ -231,7 +231,7 @@ def findings(measured: Measured) -> tuple[str, ...]:
         "Negative control: with classes almost apart (deviation 1) SGD's excess over "
         f"Adam's is {control[BALANCED]:.2f} (balanced) and {control[ZIPF]:.2f} (Zipf): "
         "heavy tails alone make no gap.",
-        "Negative control: with more features than points and Zipf labels SGD reaches a "
+        "Negative control: with more features than points, Zipf labels, SGD reaches a "
         f"loss of {exact[SGD]:.1e} and Adam {exact[ADAM]:.1e}: SGD's steps are a "
         "hundred times as long as above there, and long enough steps fit everything.",
         "The smallest classes can be told apart exactly, so that the least loss lies "
