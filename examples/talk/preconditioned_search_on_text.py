@@ -142,10 +142,9 @@ def ends(measured: Measured, name: str) -> str:
     return ", ".join(f"{method} {measured.end(name, method):.2g}" for method in order)
 
 
-def measure() -> Claim:
-    """Plain and preconditioned searches on text."""
-    measured = runs()
-    checks: tuple[Check, ...] = (
+def checks(measured: Measured) -> tuple[Check, ...]:
+    """That the preconditioner helps, without noise and with it."""
+    return (
         at_most(
             f"{FULL}: excess of PoNoS_prec / PoNoS",
             measured.ratio(FULL, PREC, PONOS),
@@ -167,15 +166,19 @@ def measure() -> Claim:
             1,
         ),
     )
-    findings = (
+
+
+def findings(measured: Measured) -> tuple[str, ...]:
+    """Every end, why, and what the searches cost."""
+    return (
         f"Loss above the least (or 1e-6, what float32 can tell), {FULL}, after "
         f"{STEPS[FULL]} steps: "
         f"{ends(measured, FULL)}.",
         f"With batches of {SIZE}, after {STEPS[BATCH]} steps: {ends(measured, BATCH)}.",
-        "A word is seen about once in a batch, and its row of logits can be fitted to "
-        "that: what the batch says of a step then says little of the text, and a "
-        "preconditioner makes the untested rest of it as large. Use large batches, "
-        "Adam, or `auto`, which judges its step on the next batch.",
+        "A likely reason: most words are seen about once in a batch, and their row of "
+        "logits can be fitted to that, so that what the batch says of a step says "
+        "little of the text; a preconditioner makes these steps as long as those of "
+        "the frequent words. `auto` judges its step on the next batch.",
         f"Trials a step, {FULL} and {BATCH}: "
         + ", ".join(
             f"{method} {measured.trials[FULL, method]:.1f} and "
@@ -184,12 +187,17 @@ def measure() -> Claim:
         )
         + f". PoNoS has a longest step of {LONGEST:g} here, not its default of 10.",
     )
+
+
+def measure() -> Claim:
+    """Plain and preconditioned searches on text."""
+    measured = runs()
     return Claim(
         title="A preconditioned search on text",
         says="With Adam's preconditioner the nonmonotone search is said to close the "
         "gap to Adam on text.",
-        checks=checks,
-        findings=findings,
+        checks=checks(measured),
+        findings=findings(measured),
         figure=draw(measured),
         source="Galli, Rauhut, Schmidt: Don't be so monotone, 2023, arXiv:2306.12747; "
         "Kenneweg et al.: SaLSA, 2024, arXiv:2407.20650",

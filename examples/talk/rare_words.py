@@ -113,18 +113,19 @@ def draw(measured: Measured) -> Figure:
     )
     number = np.arange(1, GROUPS + 1)
     left.plot(number, measured.start, color="0.6", label="before training")
-    left.plot(number, measured.floor, "k:", label="best bigram model")
     for method, colour in COLOURS.items():
         left.plot(number, measured.losses[method], "o-", color=colour, markersize=3)
-        # A group may lie a little below the best model, at the cost of others.
-        excess = np.where(measured.excess(method) > 0, measured.excess(method), np.nan)
-        right.semilogy(number, excess, "o-", color=colour, label=method, markersize=3)
+        excess = measured.excess(method)
+        right.plot(number, excess, "o-", color=colour, label=method, markersize=3)
+    left.plot(number, measured.floor, "k:", label="best bigram model")
+    # A group may lie a little below the best model, at the cost of others.
+    right.set_yscale("symlog", linthresh=1e-3)
     for axes in (left, right):
         axes.set_xlabel("tenth of the text, frequent to rare words")
         axes.set_xticks(number)
         axes.legend(loc="upper left", frameon=False, fontsize=7)
     left.set_ylim(0, 10)
-    right.set_ylim(2e-5, 2)
+    right.set_ylim(-2e-3, 3)
     left.set_ylabel("loss (nats a word)")
     right.set_ylabel("excess loss (nats a word)")
     return figure

@@ -145,6 +145,7 @@ def draw(measured: Measured) -> Figure:
         axes.set_xlabel("step size")
     left.set_ylabel(f"loss after {EPOCHS} epochs (nats)")
     left.set_ylim(1e-2, 1)
+    right.set_ylim(0.05, 5)
     right.set_ylabel(f"loss above the least after {TEXT_STEPS} steps")
     left.legend(loc="upper left", frameon=False, fontsize=7)
     return figure
