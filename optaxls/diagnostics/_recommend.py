@@ -33,7 +33,7 @@ class Pair(NamedTuple):
 
 
 def _choice(
-    tried: Mapping[str, Tried], first: float, falling: bool
+    tried: Mapping[str, Tried], first: float, open_end: bool
 ) -> tuple[str, str, str]:
     """The candidate, how sure, and the sentence that says why; simplest come first."""
     ranked = sorted(tried, key=lambda name: order(tried[name].excess))
@@ -45,9 +45,9 @@ def _choice(
     rival = next(name for name in ranked if name != chosen)
     gone = tried[chosen].excess <= _GONE * first
     if gone or tried[rival].excess >= _CLEAR_LEAD * tried[chosen].excess:
-        confidence = "sure"
+        confidence = "likely" if open_end and not gone else "sure"
     else:
-        confidence = "a guess" if falling else "likely"
+        confidence = "a guess" if open_end else "likely"
     why = (
         f"In short runs on the same batches {chosen} ended at"
         f" {tried[chosen].excess:.3g} above the lower bound, {rival} at"
@@ -125,8 +125,9 @@ def recommend(
       heavy: whether rare classes hold a good part of the examples.
     """
     distance = findings["distance from interpolation"]
-    falling = losses[-1] < 0.5 * losses[-2]
-    chosen, confidence, why = _choice(tried, losses[0], falling)
+    # Where the loss still falls fast, another rule may overtake.
+    open_end = regime == "undecided" or losses[-1] < 0.5 * losses[-2]
+    chosen, confidence, why = _choice(tried, losses[0], open_end)
     fitted = (
         f"The measured run ended at {distance.value:.2g} of its first loss (95 %:"
         f" {distance.low:.2g} to {distance.high:.2g})."

@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -29,6 +29,7 @@ from optaxls.line_search.sls_aliases import sls
 _MEASURED = "auto()"
 # The same rule as it, so that the two differ in their direction only.
 _ALONG_GRADIENT = "auto(optax.identity())"
+_LONGER = (1, 2, 4)
 _GROUPS = 4
 # Two of them are a tenth: the least for a tail.
 _FEWEST = 20
@@ -123,7 +124,8 @@ def diagnose(
       labels: classes, integers from 0 with the same leading axis; with more axes
         (words of a text) only their frequencies are looked at.
       batch_size: >= 1, at most the examples.
-      num_steps: >= 8, of every run.
+      num_steps: >= 8, of every run; twice or four times as many as long as noise and
+        interpolation cannot be told apart.
       num_measured: >= 20, examples drawn for the measurements.
       chunk_size: >= 1, per-example gradients in memory at once.
       lower_bound: the least value the loss of an example can have, loss units.
@@ -137,7 +139,7 @@ def diagnose(
       ValueError: an argument lies outside its range.
 
     Cost:
-      Six runs of ``num_steps``, and eleven times two gradients of every measured
+      Six runs of ``num_steps`` or more, and nine times two gradients of every measured
       example. Seconds on a small model; memory ``chunk_size + 6`` copies of the params.
 
     Example:
@@ -163,42 +165,44 @@ def diagnose(
         raise ValueError(f"data must have >= {_FEWEST} examples, got {count}")
     if not 1 <= batch_size <= count:
         raise ValueError(f"batch_size must lie in [1, {count}], got {batch_size}")
-    plan = Plan(
-        _points(num_steps), batch_size, min(num_measured, count), chunk_size, seed
-    )
     tell = progress or (lambda name: None)
-    tell(f"{_MEASURED}, measured on the way")
     candidates = dict(_candidates(count / batch_size, lower_bound))
-    run = _trajectory.follow(loss_fn, params, data, candidates.pop(_MEASURED), plan)
+    measured_rule = candidates.pop(_MEASURED)
+    tail, by_label = _label_facts(labels)
+    for longer in _LONGER:
+        tell(f"{_MEASURED}, measured on the way")
+        steps = _points(longer * num_steps)
+        plan = Plan(steps, batch_size, min(num_measured, count), chunk_size, seed)
+        run = _trajectory.follow(loss_fn, params, data, measured_rule, plan)
+        growth = strong_growth(run.samples)
+        measured = _findings.Measured(run, growth, tail, lower_bound, batch_size)
+        if _findings.regime(measured) != "undecided":
+            break
     pilots = {_MEASURED: run.pilot}
     for name, optimizer in candidates.items():
         tell(name)
         pilots[name] = _trajectory.pilot(loss_fn, params, data, optimizer, plan)
-    facts = _label_facts(labels, run.rows)
-    growth = strong_growth(run.samples)
-    measured = _findings.Measured(run, growth, facts.tail, lower_bound, batch_size)
     rays = _rays(
         loss_fn, run.params, run.batch, _trajectory.take(data, run.rows), plan,
         lower_bound,
     )  # fmt: skip
-    group_losses = jax.vmap(facts.by_group)(run.samples.values)
+    by_group = by_label(run.rows)
+    group_losses = jax.vmap(by_group)(run.samples.values)
     curves = Curves(plan.steps, run.samples, growth, group_losses, rays)
-    return _report(measured, pilots, facts, curves)
+    return _report(measured, pilots, by_group, curves)
 
 
 def _report(
     measured: _findings.Measured,
     pilots: Mapping[str, _trajectory.Pilot],
-    facts: "_LabelFacts",
+    by_group: Callable[[jax.Array], Any],
     curves: Curves,
 ) -> Report:
     """Words, ranks and advice."""
     findings = _findings.findings(measured)
     lower = measured.lower_bound
     tried = {
-        name: _recommend.Tried(
-            float(one.values.mean()) - lower, facts.by_group(one.values)
-        )
+        name: _recommend.Tried(float(one.values.mean()) - lower, by_group(one.values))
         for name, one in pilots.items()
     }
     losses = measured.trajectory.samples.values.mean(1) - lower
@@ -220,28 +224,22 @@ def _report(
     return Report(findings, results, advice, curves)
 
 
-class _LabelFacts(NamedTuple):
-    """Labels of the measured examples, the tail of all, the groups of the classes."""
+def _label_facts(labels: Any) -> tuple[LabelTail | None, Callable]:
+    """The tail, and ``rows -> values -> losses by frequency`` (None without labels).
 
-    labels: Any
-    tail: LabelTail | None
-    groups: Any
-
-    def by_group(self, values: jax.Array) -> Any:
-        """Losses of the measured examples by frequency; None without labels."""
-        if self.groups is None:
-            return None
-        return loss_by_frequency(values, self.labels, self.groups, _GROUPS)
-
-
-def _label_facts(labels: Any, rows: jax.Array) -> _LabelFacts:
-    """Of labels with more axes than one only the tail is known."""
+    Of labels with more axes than one only the tail is known.
+    """
     if labels is None:
-        return _LabelFacts(None, None, None)
+        return None, lambda rows: lambda values: None
     labels = jnp.asarray(labels)
     num_classes = max(int(labels.max()) + 1, 2)
     tail = label_tail(labels, num_classes)
     if labels.ndim != 1:
-        return _LabelFacts(None, tail, None)
+        return tail, lambda rows: lambda values: None
     counts = jnp.bincount(labels, length=num_classes)
-    return _LabelFacts(labels[rows], tail, frequency_groups(counts, _GROUPS))
+    groups = frequency_groups(counts, _GROUPS)
+
+    def by_group(rows: jax.Array) -> Callable[[jax.Array], jax.Array]:
+        return lambda values: loss_by_frequency(values, labels[rows], groups, _GROUPS)
+
+    return tail, by_group

@@ -43,8 +43,8 @@ class Recommendation(NamedTuple):
       batch: what to do about the batch size and the end of training, a sentence.
       direction: whether an Adam-like direction is needed, and why, a sentence.
       evidence: sentences with the numbers that decided.
-      confidence: ``"sure"`` (it led clearly, or fitted everything), ``"likely"``, or
-        ``"a guess"`` (others were near while the loss was still falling fast).
+      confidence: ``"sure"`` (it led clearly, or fitted everything), ``"likely"``
+        (others were near, or the loss was still falling fast), ``"a guess"`` (both).
     """
 
     optimizer: str
