@@ -137,8 +137,8 @@ def _findings(fits: list[Comparison], misfits: list[Comparison]) -> tuple[str, .
         "The published code, like our default, adds 1e-8 to the squared gradient norm; "
         f"below that norm its steps vanish: on {exact.name} it stops at "
         f"{exact.published[-1]:.2g}, without it the loss falls to "
-        f"{exact.sps[-1]:.2g}. The checks above are without it; with it the first fails "
-        f"on: {fails}.",
+        f"{exact.sps[-1]:.2g}. The checks above are without it; with it the first "
+        f"fails on: {fails}.",
     )
 
 

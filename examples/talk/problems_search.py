@@ -146,7 +146,7 @@ def _kernel(name: str, points: np.ndarray, signs: np.ndarray, width: float) -> P
     inputs = rbf_kernel(points, gamma=0.5 / width**2).astype(np.float32)
     signs = signs.astype(np.float32)
     zeros = lambda key: jnp.zeros(len(points))  # noqa: E731
-    return Problem(name, inputs, signs, zeros, logistic, batch_size=100, epochs=50)
+    return Problem(name, inputs, signs, zeros, logistic, batch_size=100, epochs=35)
 
 
 def kernel_cancer() -> Problem:
