@@ -16,6 +16,12 @@ from optaxls.diagnostics.shape import tail_index
 _INTERPOLATES = 1e-3
 # Above it, noise or a model too small keeps the loss up.
 _NOISY = 3e-2
+# So much of the loss is left after the last quarter of a run that fell no more.
+_STALLED = 0.95
+# Tails are light above, and of infinite variance below.
+_LIGHT, _INFINITE = 8.0, 2.0
+# The fit of growth is rough where a point needs so many times its rho.
+_ROUGH = 3.0
 # A floor below this share of the first squared gradients is float32's rounding.
 _ROUNDING_SHARE = 1e-7
 # From here on a few classes hold most examples and most classes few.
@@ -71,14 +77,16 @@ def regime(measured: Measured) -> str:
     """``"interpolation"``, ``"noise"`` or ``"undecided"``.
 
     Noise: the floor is certain, and at the end the variance of a batch's gradient is
-    above the square of its mean.
+    above the square of its mean. Or: much of the loss is left, and it falls no more.
     """
     samples = measured.trajectory.samples
     squared, gradient = samples.mean_squared_norm, samples.squared_mean_norm
     floor = measured.growth.noise_floor.low > _ROUNDING_SHARE * squared[0]
     ruled = squared[-1] - gradient[-1] > measured.batch_size * gradient[-1]
     distance = _distance(measured)
-    if (floor and ruled) or distance.low > _NOISY:
+    losses = samples.values.mean(1) - measured.lower_bound
+    stalled = losses[-1] > _STALLED * losses[-2]
+    if (floor and ruled) or (distance.low > _NOISY and stalled):
         return "noise"
     return "interpolation" if distance.high < _INTERPOLATES else "undecided"
 
@@ -87,6 +95,12 @@ def _growth(measured: Measured) -> list[Finding]:
     growth, batch = measured.growth, measured.batch_size
     first = measured.trajectory.samples.mean_squared_norm[0]
     share = float(growth.noise_floor.value / first)
+    bound = float(growth.rho_bound)
+    rough = (
+        f" That is rough: one point of the run needs {bound:.3g}."
+        if bound > _ROUGH * float(growth.rho.value)
+        else ""
+    )
     of_batch = 1 + (float(growth.rho.value) - 1) / batch
     return [
         _finding(
@@ -95,7 +109,8 @@ def _growth(measured: Measured) -> list[Finding]:
             "",
             "Squared gradients of examples are this multiple of that of the loss, noise"
             f" apart. With batches of {batch} the multiple is {of_batch:.3g}: SGD with"
-            " a constant step needs that many times the steps of gradient descent.",
+            " a constant step needs that many times the steps of gradient descent."
+            f"{rough}",
         ),
         _finding(
             "noise floor",
@@ -148,6 +163,12 @@ def _noise(measured: Measured) -> list[Finding]:
     samples = measured.trajectory.samples
     gradient = samples.squared_mean_norm
     scale = (samples.mean_squared_norm - gradient) / gradient
+    tail = tail_index(samples.noise_norms[0])
+    verdict = "This is neither light nor extreme."
+    if tail.low > _LIGHT:
+        verdict = "This is light: there is nothing to clip."
+    elif tail.high < _INFINITE:
+        verdict = "This is heavy: clip, or take signs."
     return [
         _finding(
             "critical batch",
@@ -159,10 +180,10 @@ def _noise(measured: Measured) -> list[Finding]:
         ),
         _finding(
             "noise tail index",
-            tail_index(samples.noise_norms[0]),
+            tail,
             "",
-            "How slowly large gradient noise becomes rare, over examples at the start."
-            " Below 2 its variance is infinite: clip, or take signs.",
+            "How slowly large gradient noise becomes rare, over examples at the start;"
+            f" below 2 its variance is infinite. {verdict}",
         ),
         _finding(
             "sign-likeness of Adam",

@@ -82,7 +82,7 @@ def _batch(regime: str, critical: Finding) -> str:
     )
 
 
-def _direction(heavy: bool, tried: Mapping[str, Tried], pair: Pair) -> str:
+def _direction(heavy: bool, regime: str, tried: Mapping[str, Tried], pair: Pair) -> str:
     """Whether Adam's direction is needed, and whether rare classes are the reason."""
     plain, adam = tried[pair.plain].excess, tried[pair.adam].excess
     told = (
@@ -90,7 +90,8 @@ def _direction(heavy: bool, tried: Mapping[str, Tried], pair: Pair) -> str:
         f" Adam's direction at {adam:.3g}"
     )
     if not order(plain) > _MATTERS * order(adam):
-        return f"Direction: it hardly matters, or the gradient is better; {told}."
+        hidden = ", though noise may hide what it does" if regime == "noise" else ""
+        return f"Direction: Adam's is not needed here{hidden}; {told}."
     if not math.isfinite(plain) and math.isfinite(adam):
         return f"Direction: Adam's; {told}."
     groups = [tried[name].group_losses for name in pair]
@@ -136,7 +137,7 @@ def recommend(
         chosen,
         regime,
         _batch(regime, findings["critical batch"]),
-        _direction(heavy, tried, pair),
+        _direction(heavy, regime, tried, pair),
         (why, fitted),
         confidence,
     )

@@ -140,7 +140,8 @@ def diagnose(
 
     Cost:
       Six runs of ``num_steps`` or more, and nine times two gradients of every measured
-      example. Seconds on a small model; memory ``chunk_size + 6`` copies of the params.
+      example. On a small model 20 to 30 s of compilation, and seconds for another run
+      of the same loss function; memory ``chunk_size + 6`` copies of the params.
 
     Example:
       >>> import jax, jax.numpy as jnp

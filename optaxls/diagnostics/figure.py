@@ -32,7 +32,7 @@ def draw(curves: Curves, pilots: Mapping[str, PilotResult]) -> Figure:
     """Four panels: the loss, the growth of gradients, the ray, the short runs."""
     with matplotlib.rc_context(_STYLE):
         layout = ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.08)
-        figure = Figure(figsize=(7.2, 5.2), dpi=160, layout=layout)
+        figure = Figure(figsize=(7.2, 5.2), dpi=120, layout=layout)
         axes = figure.subplots(2, 2)
         _loss(axes[0, 0], curves)
         _growth(axes[0, 1], curves)

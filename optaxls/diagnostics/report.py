@@ -43,6 +43,9 @@ class Report(NamedTuple):
     def plot(self) -> Any:
         """Draws the diagnosis; needs matplotlib.
 
+        A notebook shows it once ``%matplotlib inline`` or an import of
+        ``matplotlib.pyplot`` has taken effect.
+
         Returns:
           A ``matplotlib.figure.Figure`` of four panels.
         """
