@@ -80,7 +80,7 @@ def run(name: str, folder: pathlib.Path, checkpointer: Any) -> dict[str, Any]:
         "same_structure": jax.tree.structure(restored) == jax.tree.structure(saved),
         "goes_on_as_if_moved": same_bits(on, moved),
         "was_split_over": len(saved["params"]["w"].sharding.device_set),
-        "loss": [float(loss(tree["params"])) for tree in (saved, on)],
+        "loss": [float(loss(p)) for p in (params, on["params"])],
     }
 
 

@@ -13,8 +13,6 @@ from tests.devices_program import LAYOUTS, OPTIMIZERS, SEARCHES
 PROGRAM = pathlib.Path(__file__).with_name("devices_program.py")
 TOLERANCE = {"float32": 1e-5, "float64": 1e-10}
 
-pytestmark = pytest.mark.slow
-
 
 def measured(dtype: str) -> dict:
     environment = os.environ | {
@@ -76,7 +74,14 @@ def shard_map_faults(name: str, found: dict) -> list[str]:
     return faults
 
 
-@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize(
+    "dtype",
+    [
+        pytest.param("float32", marks=pytest.mark.slow),
+        # It tells rounding from mistakes, and adds nothing else.
+        pytest.param("float64", marks=pytest.mark.long),
+    ],
+)
 def test_eight_devices(dtype):
     """One test per program run: under xdist several would each pay for a run."""
     found = measured(dtype)

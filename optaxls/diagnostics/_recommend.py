@@ -42,9 +42,10 @@ def _choice(
         return ranked[0], "a guess", "In short runs every rule ended without a loss."
     limit = max(_AS_GOOD * best, _GONE * first)
     chosen = next(name for name in tried if tried[name].excess <= limit)
-    rival = next(name for name in ranked if name != chosen)
+    others = [name for name in ranked if name != chosen]
+    rival = others[0] if others else chosen
     gone = tried[chosen].excess <= _GONE * first
-    if gone or tried[rival].excess >= _CLEAR_LEAD * tried[chosen].excess:
+    if gone or order(tried[rival].excess) >= _CLEAR_LEAD * tried[chosen].excess:
         confidence = "likely" if open_end and not gone else "sure"
     else:
         confidence = "a guess" if open_end else "likely"
@@ -84,6 +85,8 @@ def _batch(regime: str, critical: Finding) -> str:
 
 def _direction(heavy: bool, regime: str, tried: Mapping[str, Tried], pair: Pair) -> str:
     """Whether Adam's direction is needed, and whether rare classes are the reason."""
+    if not set(pair) <= set(tried):
+        return f"Direction: without a run of {pair.plain} nothing is known of it."
     plain, adam = tried[pair.plain].excess, tried[pair.adam].excess
     told = (
         f"the same rule along the gradient, {pair.plain}, ended at {plain:.3g}, along"

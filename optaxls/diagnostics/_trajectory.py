@@ -132,7 +132,7 @@ def _advance(
         grad = jax.grad(loss)(place.params, batch)
         _, moments = _ADAM.update(grad, place.moments)
         result = step(place.params, place.opt_state, batch)
-        trials = place.num_trials + result.metrics["num_trials"]
+        trials = place.num_trials + result.metrics.get("num_trials", 0)
         return _Place(result.params, result.opt_state, place.params, moments, trials)
 
     return jax.lax.fori_loop(start, stop, one, place)

@@ -36,13 +36,17 @@ _FEWEST = 20
 _RAY_POINTS = 41
 
 
+@functools.cache
+def _auto() -> optax.GradientTransformation:
+    return auto()
+
+
 @functools.cache  # so that the programs compiled for them are found again
 def _candidates(steps_per_epoch: float, lower_bound: float) -> dict[str, Any]:
-    """Rules of ours to try, the one to take among equals first."""
+    """Rules of ours to try beside it, the one to take among equals first."""
     bound = f"lower_bound={lower_bound:g}" if lower_bound else ""
     joint = ", " if bound else ""
     return {
-        _MEASURED: auto(),
         f"sls(steps_per_epoch={steps_per_epoch:g})": sls(
             steps_per_epoch=steps_per_epoch
         ),
@@ -106,13 +110,14 @@ def diagnose(
     chunk_size: int = 32,
     lower_bound: float = 0.0,
     seed: int = 0,
+    candidates: Mapping[str, optax.GradientTransformation] | None = None,
     progress: Callable[[str], Any] | None = None,
 ) -> Report:
     r"""Is it over-parameterized, is it the labels, and which rule should one take?
 
     Trains with ``auto()`` and measures gradients of single examples on the way:
     :math:`E|\nabla f_i|^2 \le \rho |\nabla f|^2 + \sigma^2` and the rest of this
-    package. Then tries six rules of ours on the same batches. The recommendation is
+    package. Then tries five other rules on the same batches. The recommendation is
     the rule that did best (the simpler one among equals); the findings say why, and
     what to do about noise and about rare classes.
 
@@ -130,6 +135,8 @@ def diagnose(
       chunk_size: >= 1, per-example gradients in memory at once.
       lower_bound: the least value the loss of an example can have, loss units.
       seed: of batches and draws.
+      candidates: optimizers to try beside ``auto()``, ours or not, by the names that
+        the report shall call them; by default five rules of ours.
       progress: told the name of each run as it starts, ``print`` for instance.
 
     Returns:
@@ -167,14 +174,14 @@ def diagnose(
     if not 1 <= batch_size <= count:
         raise ValueError(f"batch_size must lie in [1, {count}], got {batch_size}")
     tell = progress or (lambda name: None)
-    candidates = dict(_candidates(count / batch_size, lower_bound))
-    measured_rule = candidates.pop(_MEASURED)
+    if candidates is None:
+        candidates = _candidates(count / batch_size, lower_bound)
     tail, by_label = _label_facts(labels)
     for longer in _LONGER:
         tell(f"{_MEASURED}, measured on the way")
         steps = _points(longer * num_steps)
         plan = Plan(steps, batch_size, min(num_measured, count), chunk_size, seed)
-        run = _trajectory.follow(loss_fn, params, data, measured_rule, plan)
+        run = _trajectory.follow(loss_fn, params, data, _auto(), plan)
         growth = strong_growth(run.samples)
         measured = _findings.Measured(run, growth, tail, lower_bound, batch_size)
         if _findings.regime(measured) != "undecided":

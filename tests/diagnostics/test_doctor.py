@@ -3,10 +3,11 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 import optaxls
-from optaxls.diagnostics import diagnose
+from optaxls.diagnostics import diagnose, doctor
 
 
 def squared_error(w, example):
@@ -28,6 +29,7 @@ def noisy():
     return diagnose(
         squared_error, jnp.zeros(4), (x, y, labels), labels=labels, batch_size=20,
         num_steps=64, num_measured=200,
+        candidates={"auto(optax.identity())": optaxls.auto(optax.identity())},
     )  # fmt: skip
 
 
@@ -44,7 +46,8 @@ def test_noise_is_found_where_there_is_some(noisy):
 
 def test_the_recommendation_can_be_pasted_and_ranks_with_the_best(noisy):
     expression = noisy.recommendation.optimizer
-    assert hasattr(eval(f"optaxls.{expression}", {"optaxls": optaxls}), "update")
+    known = {"optaxls": optaxls, "optax": optax}
+    assert hasattr(eval(f"optaxls.{expression}", known), "update")
     losses = [result.loss for result in noisy.pilots.values()]
     assert losses == sorted(losses)
     assert noisy.pilots[expression].loss <= 1.2 * losses[0]
@@ -89,12 +92,18 @@ def test_interpolation_is_found_below_a_bound_that_is_not_zero():
         batch_size=200,
         num_steps=64,
         lower_bound=-3.0,
+        candidates={"Adam": optax.adam(0.1), "too long": optax.sgd(100.0)},
         progress=told.append,
     )
-    assert set(told[1:]) == set(report.pilots) - {"auto()"}
+    # The run measured was made longer as long as nothing could be said.
+    assert told[-2:] == ["Adam", "too long"]
+    assert set(told[:-2]) == {"auto(), measured on the way"} and len(told) <= 5
+    assert list(report.pilots)[-1] == "too long"
+    assert report.recommendation.optimizer == "auto()"
+    assert report.pilots["Adam"].num_trials == 0
+    assert "nothing is known" in report.recommendation.direction
     assert report.recommendation.regime == "interpolation"
     assert report.findings["noise floor"].low < 1e-6
-    assert any("lower_bound=-3" in name for name in report.pilots)
     assert report.curves.group_losses is None
     assert "Zipf exponent" in report.findings
 
@@ -123,10 +132,16 @@ def test_a_loss_that_says_nothing_is_no_crash(value):
     """Fitted from the start, or never a number: told, with no more than a guess."""
     report = diagnose(
         lambda w, x: value * jnp.sum(w * x), jnp.ones(3), jnp.ones((40, 3)),
-        batch_size=20, num_steps=8,
+        batch_size=20, num_steps=8, candidates={},
     )  # fmt: skip
     assert report.recommendation.optimizer in report.pilots
     if value:
         assert report.recommendation.confidence == "a guess"
     assert "take: optaxls." in str(report)
     report.plot()
+
+
+def test_the_rules_know_the_lower_bound():
+    names = doctor._candidates(10.0, -3.0)
+    assert "ponos(max_step_size=1e3, lower_bound=-3)" in names
+    assert "adam_ponos(lower_bound=-3)" in names

@@ -3,7 +3,7 @@
 Every configuration of ``../shared/goldens`` is replayed through the public API in
 float64: evaluation counts exact, step sizes to 1e-9, iterates to 1e-7. What differs
 stands in ``departures.py``; anything else that differs is a bug. The extract runs
-everywhere, the full set (slow) where the folder is.
+everywhere, the full set (long) where the folder is.
 """
 
 from collections import Counter
@@ -87,7 +87,7 @@ def test_extract(name, record_property):
     record_property("golden_extract", verdict(name, EXTRACT[name]))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("name", covered(FULL))
 def test_full_set(name, record_property):
     check(name, FULL[name], *problems.full_golden(name, FULL[name]))

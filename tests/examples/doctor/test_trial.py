@@ -1,12 +1,13 @@
 """The doctor against truth and race; its table stands at the end of the output."""
 
+import jax
 import numpy as np
 import pytest
 
 from examples.doctor.__main__ import main, row, table
 from examples.doctor.problems import PROBLEMS, least_squares, mixture
-from examples.doctor.trial import Trial, attempt
-from optaxls.diagnostics import Finding, PilotResult, Recommendation
+from examples.doctor.trial import STEPS, Trial, attempt
+from optaxls.diagnostics import Finding, PilotResult, Recommendation, diagnose
 
 # The other five differ from these in a number only; `python -m examples.doctor` has
 # them, and the table of the README's link.
@@ -27,6 +28,26 @@ CHOSEN = [
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("name", CHOSEN)
+def test_estimates_and_regime(name):
+    """Without other rules than the one that is measured."""
+    problem = PROBLEMS[name]()
+    report = diagnose(
+        problem.loss_fn,
+        problem.init(jax.random.key(0)),
+        problem.data,
+        labels=problem.labels,
+        batch_size=problem.batch_size,
+        num_steps=STEPS,
+        candidates={},
+    )
+    for known, truth in problem.known.items():
+        found = report.findings[known]
+        assert found.low - 1e-6 <= truth <= found.high + 1e-6, (truth, found)
+    assert report.recommendation.regime == problem.regime
+
+
+@pytest.mark.long
 @pytest.mark.parametrize("name", CHOSEN)
 def test_estimates_and_recommendation(name, record_property):
     trial = attempt(PROBLEMS[name]())

@@ -12,7 +12,7 @@ def test_trials_are_compared_by_their_means():
     assert trials.at_once == pytest.approx(0.75)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_claim_holds():
     claim = script.measure()
     assert [(check.statement, check.held) for check in claim.checks] == [

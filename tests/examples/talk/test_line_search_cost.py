@@ -28,7 +28,7 @@ def test_the_best_step_is_that_of_the_lowest_mean_over_the_seeds():
     assert comparison().against_adam == pytest.approx(0.5)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_claim_holds():
     claim = line_search_cost.measure()
     assert [(check.statement, check.held) for check in claim.checks] == [

@@ -18,7 +18,7 @@ def test_the_worst_seed_is_what_counts():
     assert ratio["prec. / best other"] == pytest.approx(100)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_claim_holds():
     claim = script.measure()
     assert [(check.statement, check.held) for check in claim.checks] == [

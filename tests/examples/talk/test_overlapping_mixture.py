@@ -9,7 +9,7 @@ LIMITS = {
 }
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_every_inequality_holds():
     claim = script.measure()
     assert {check.statement for check in claim.checks} == LIMITS

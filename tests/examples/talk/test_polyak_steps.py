@@ -20,7 +20,7 @@ def test_networks_get_the_smoothed_form():
     assert polyak_steps.settings_of(problems_search.kernel_cancer()) == {"c": 0.5}
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_claim_holds():
     claim = polyak_steps.measure()
     fits = "SPS / best of 5 SGD steps, largest of 4 interpolating problems ≤ 2"

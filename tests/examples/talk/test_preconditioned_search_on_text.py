@@ -15,13 +15,13 @@ def claim():
     return script.measure()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_preconditioner_helps_without_noise(claim):
     held = {check.statement for check in claim.checks if check.held}
     assert held >= WITHOUT_NOISE
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_with_small_batches_it_does_not_and_the_claim_says_so(claim):
     """A finding, of which the figure and the README speak; if it turns, they must."""
     statements = {check.statement for check in claim.checks}
