@@ -77,7 +77,7 @@ def shard_map_faults(name: str, found: dict) -> list[str]:
 @pytest.mark.parametrize(
     "dtype",
     [
-        pytest.param("float32", marks=pytest.mark.slow),
+        pytest.param("float32", marks=pytest.mark.long),
         # It tells rounding from mistakes, and adds nothing else.
         pytest.param("float64", marks=pytest.mark.long),
     ],

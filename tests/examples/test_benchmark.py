@@ -389,7 +389,7 @@ def test_quick_on_one_task(tmp_path):
     assert set(registry.QUICK) - set(registry.GRIDS) < set(found["contenders"]["all"])
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_quick_transfer(tmp_path, capsys):
     assert transfer.main(["--quick", "--out", str(tmp_path)]) == 0
     found = json.loads((tmp_path / "transfer.json").read_text())["variants"]

@@ -93,7 +93,7 @@ def told(out: Path, number: int, optimizer: str) -> dict[str, np.ndarray]:
         return dict(archive)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("command", "settings", "optimizer"),
     [
@@ -127,7 +127,7 @@ def test_two_processes_take_the_steps_of_one(
     assert "step/s" in bar and "step/s" not in other_bar
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_two_killed_processes_go_on_together(small_npz, tmp_path):
     """Killed one after the other, in the middle of whatever they did."""
     settings = "--model mlp --epochs 6 --batch-size 20 --compare adam".split()

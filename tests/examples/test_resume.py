@@ -129,7 +129,7 @@ def test_finished_run_reports_again(command, small_npz):
     assert Path("run", "training.png").stat().st_size > 10_000
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_kills_from_outside_at_any_moment(python, small_npz, tmp_path):
     """Two optimizers, killed again and again after ever longer times."""
     arguments = [*map(str, ("--data", small_npz, *SETTINGS, "--model", "cnn"))]

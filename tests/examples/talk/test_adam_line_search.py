@@ -18,7 +18,7 @@ def test_the_ratio_is_that_of_the_means_over_the_seeds():
     assert result.against_adam == pytest.approx(0.75)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_claim_holds():
     claim = script.measure()
     assert [(check.statement, check.held) for check in claim.checks] == [

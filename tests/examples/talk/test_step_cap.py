@@ -5,7 +5,7 @@ import pytest
 from examples.talk import step_cap
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_claim_holds():
     claim = step_cap.measure()
     assert [(check.statement, check.held) for check in claim.checks] == [
