@@ -13,22 +13,11 @@ from matplotlib.ticker import EngFormatter, LogFormatter, MaxNLocator
 
 from examples.history import History, Result
 from examples.optimizers import GRADIENT_COST
+from examples.style import COLOURS, STYLE
 
-# Okabe and Ito's palette, told apart with every common kind of colour blindness;
-# without its yellow, which vanishes on white. Dashes help where print is grey.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+# Dashes help where print is grey.
 _DASHES = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (6, 1.5, 1.2, 1.5)))
-_STYLE: dict[Any, Any] = {
-    "font.size": 8,
-    "axes.titlesize": 8,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": "#e4e4e4",
-    "grid.linewidth": 0.6,
-    "axes.axisbelow": True,
-    "legend.frameon": False,
-}
+_STYLE: dict[Any, Any] = STYLE | {"axes.titlesize": 8, "grid.color": "#e4e4e4"}
 _FORWARD_PASSES = f"forward passes of a batch (a gradient counts {GRADIENT_COST})"
 
 # Longer searches share the last bar of the histogram.

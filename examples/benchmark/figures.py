@@ -11,32 +11,23 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator, PercentFormatter
 
-# Okabe and Ito's palette, told apart with every common kind of colour blindness.
+from examples.style import COLOURS, STYLE
+
+_BLUE, _ORANGE, _GREEN, _PINK, _YELLOW, _SKY, _BLACK = COLOURS
 _LOOKS: dict[str, dict[str, Any]] = {
-    "auto": {"color": "#0072B2", "linewidth": 2.6},
-    "prodigy": {"color": "#D55E00", "linestyle": (0, (5, 1.5))},
-    "mechanic_adam": {"color": "#E69F00", "linestyle": (0, (1.2, 1.2))},
-    "ponos": {"color": "#009E73", "linestyle": (0, (6, 1.5, 1.2, 1.5))},
-    "adam_ponos": {"color": "#CC79A7", "linestyle": (0, (5, 1.5))},
-    "adam_sps": {"color": "#56B4E9", "linestyle": (0, (6, 1.5, 1.2, 1.5))},
-    "adam everywhere": {"color": "#000000", "linestyle": (0, (1.2, 1.2))},
-    "adam_cosine everywhere": {"color": "#000000", "linestyle": (0, (5, 1.5))},
+    "auto": {"color": _BLUE, "linewidth": 2.6},
+    "prodigy": {"color": _ORANGE, "linestyle": (0, (5, 1.5))},
+    "mechanic_adam": {"color": _YELLOW, "linestyle": (0, (1.2, 1.2))},
+    "ponos": {"color": _GREEN, "linestyle": (0, (6, 1.5, 1.2, 1.5))},
+    "adam_ponos": {"color": _PINK, "linestyle": (0, (5, 1.5))},
+    "adam_sps": {"color": _SKY, "linestyle": (0, (6, 1.5, 1.2, 1.5))},
+    "adam everywhere": {"color": _BLACK, "linestyle": (0, (1.2, 1.2))},
+    "adam_cosine everywhere": {"color": _BLACK, "linestyle": (0, (5, 1.5))},
 }
 _OTHERS: dict[str, Any] = {"color": "#c8c8c8", "linewidth": 0.8, "zorder": 1}
 _LABELS = {
     "adam everywhere": "Adam, one size\nfor all tasks",
     "adam_cosine everywhere": "the same with\ncosine decay",
-}
-_STYLE: dict[Any, Any] = {
-    "font.size": 8,
-    "axes.titlesize": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": "#e8e8e8",
-    "grid.linewidth": 0.6,
-    "axes.axisbelow": True,
-    "legend.frameon": False,
 }
 _TO_GRID = "final training loss, as a multiple of the best run of the grid"
 _MARKERS = ("o", "D", "s")
@@ -69,7 +60,7 @@ def save_profile(path: Path, title: str, ratios: Mapping[str, np.ndarray]) -> No
         ratios: those of all races, by contender; infinite where a run failed.
     """
     low, high = 0.01, 100.0
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure, axes = _new(3.5)
         _ratio_axis(axes, low, high)
         shown = [name for name in _LOOKS if name in ratios]
@@ -107,7 +98,7 @@ def save_dots(
         rows: ratios by label of the row and by contender; the first is drawn on top.
         limits: of the axis; what lies beyond is a triangle at its end.
     """
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure, axes = _new(1.0 + 0.19 * len(rows))
         _ratio_axis(axes, *limits)
         names = list(dict.fromkeys(name for row in rows.values() for name in row))

@@ -15,6 +15,7 @@ from flax import linen as nn
 
 from examples.benchmark import arrays, networks
 from examples.benchmark.arrays import Split
+from examples.shuffling import epochs_of
 
 Loss = Callable[[jax.Array, jax.Array], jax.Array]
 
@@ -61,14 +62,9 @@ class Task(NamedTuple):
 
     def batches(self, seed: int) -> np.ndarray:
         """Row numbers `(num_steps, batch_size)`, epoch by epoch, none twice in one."""
-        rng = np.random.default_rng(seed)
         rows = len(self.split.x_train)
-        per_epoch = rows // self.batch_size
-        epochs = -(-self.num_steps // per_epoch)
-        order = [
-            rng.permutation(rows)[: per_epoch * self.batch_size] for _ in range(epochs)
-        ]
-        return np.concatenate(order).reshape(-1, self.batch_size)[: self.num_steps]
+        epochs = -(-self.num_steps // (rows // self.batch_size))
+        return epochs_of(rows, self.batch_size, epochs, seed)[: self.num_steps]
 
 
 def accuracy(

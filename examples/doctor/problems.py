@@ -10,6 +10,7 @@ import optax
 from sklearn.datasets import load_diabetes, load_digits
 
 from examples import text
+from examples.talk.problems_classes import linear, linear_logits
 
 _VOCABULARY = 201
 
@@ -81,11 +82,11 @@ def _softmax_regression(x: Any, y: Any, **more: Any) -> Problem:
     x, y = jnp.asarray(x, jnp.float32), jnp.asarray(y, jnp.int32)
 
     def loss_fn(params: Any, example: tuple[jax.Array, jax.Array]) -> jax.Array:
-        logits = example[0] @ params["w"] + params["b"]
+        logits = linear_logits(params, example[0])
         return optax.softmax_cross_entropy_with_integer_labels(logits, example[1])
 
     def init(key: jax.Array) -> Any:
-        return {"w": jnp.zeros((x.shape[1], classes)), "b": jnp.zeros(classes)}
+        return linear(x.shape[1], classes)
 
     return Problem(loss_fn, init, (x, y), labels=y, **more)
 
@@ -123,9 +124,9 @@ def digits(width: int, wrong: float = 0.0) -> Problem:
     rng = np.random.default_rng(0)
     y = np.where(rng.random(len(y)) < wrong, rng.integers(10, size=len(y)), y)
     known = {"Zipf exponent": 0.0}
-    linear = _softmax_regression(x, y, known=known, regime="noise" if wrong else "")
+    regression = _softmax_regression(x, y, known=known, regime="noise" if wrong else "")
     if not width:
-        return linear
+        return regression
 
     def loss_fn(params: Any, example: tuple[jax.Array, jax.Array]) -> jax.Array:
         hidden = jax.nn.relu(example[0] @ params["in"] + params["b"])
@@ -140,7 +141,7 @@ def digits(width: int, wrong: float = 0.0) -> Problem:
             "out": jax.random.normal(keys[1], (width, 10)) / width**0.5,
         }
 
-    return linear._replace(loss_fn=loss_fn, init=init, regime="interpolation")
+    return regression._replace(loss_fn=loss_fn, init=init, regime="interpolation")
 
 
 def words() -> Problem:

@@ -21,7 +21,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from examples.talk.claim import Check, Claim, at_least, at_most, main
-from examples.talk.pictures import BLACK, BLUE, GREEN, ORANGE, PINK, panels
+from examples.talk.pictures import BLACK, BLUE, GREEN, LEGEND, ORANGE, PINK, panels
 from examples.talk.problems_rates import descents, examples_drawn
 
 TOLERANCE = 1e-6
@@ -230,7 +230,7 @@ def _draw_sizes(axes: Axes, sizes: list[BySize]) -> None:
     axes.set_ylim(200, 3e7)
     axes.set_xticks(growths, [f"{growth:.0f}" for growth in growths])
     axes.minorticks_off()
-    axes.legend(loc="upper left", frameon=False, fontsize=7)
+    axes.legend(loc="upper left", **LEGEND)
     axes.set_xlabel("ρ")
     axes.set_ylabel("steps to 10⁻⁶ of the first loss")
 
@@ -241,7 +241,7 @@ def _draw_batches(axes: Axes, batches: list[ByBatch]) -> None:
                       label=f"ρ = {found.growth:.3g}")  # fmt: skip
     axes.set_xlim(0, 400)
     axes.set_ylim(1e-8, 1e6)
-    axes.legend(loc="upper right", frameon=False, fontsize=7)
+    axes.legend(loc="upper right", **LEGEND)
     axes.set_xlabel("steps")
     axes.set_ylabel("loss / first loss")
 
@@ -256,7 +256,7 @@ def _draw_bound(axes: Axes, found: OneCurvature) -> None:
                   label="full-gradient momentum")  # fmt: skip
     axes.set_xlim(0, 400)
     axes.set_ylim(1e-9, 1e6)
-    axes.legend(loc="upper right", frameon=False, fontsize=7)
+    axes.legend(loc="upper right", **LEGEND)
     axes.set_xlabel("steps")
     axes.set_ylabel("mean loss / first loss")
 

@@ -84,7 +84,7 @@ def draw(results: list[Comparison]) -> Figure:
     panels[0].set_ylabel("loss of all data")
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(
-        handles, labels, loc="outside lower center", ncols=5, **problems.LEGEND
+        handles, labels, loc="outside lower center", ncols=5, **pictures.LEGEND
     )
     return figure
 

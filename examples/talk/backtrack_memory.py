@@ -70,7 +70,7 @@ def draw(results: list[Trials]) -> Figure:
     right.set(xlabel="share of steps", xlim=(0, 1))
     handles, labels = left.get_legend_handles_labels()
     figure.legend(
-        handles, labels, loc="outside lower center", ncols=2, **problems.LEGEND
+        handles, labels, loc="outside lower center", ncols=2, **pictures.LEGEND
     )
     return figure
 

@@ -1,12 +1,14 @@
 """What a script of the talk returns, and how one of them is run alone."""
 
-import argparse
+import dataclasses
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 from matplotlib.figure import Figure
+
+from examples.settings import read
 
 
 class Check(NamedTuple):
@@ -72,13 +74,17 @@ def at_least(statement: str, measured: float, limit: float) -> Check:
     return Check(f"{statement} ≥ {limit:.4g}", f"{measured:.4g}", measured >= limit)
 
 
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """Measure one claim of the talk."""
+
+    out: Path = Path("runs/talk")
+    """Directory of the figure."""
+
+
 def main(measure: Callable[[], Claim], name: str) -> int:
     """Runs one script: prints its line, writes its figure; 1 if it did not hold."""
-    parser = argparse.ArgumentParser(prog=f"python -m examples.talk.{name}")
-    parser.add_argument(
-        "--out", type=Path, default=Path("runs/talk"), help="directory of the figure"
-    )
-    out: Path = parser.parse_args().out
+    out = read(Settings, None).out
     claim = measure()
     print(claim.line())
     for finding in claim.findings:

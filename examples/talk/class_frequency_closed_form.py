@@ -23,7 +23,7 @@ from matplotlib.figure import Figure
 
 import optaxls
 from examples.talk.claim import Check, Claim, at_most, main
-from examples.talk.pictures import BLUE, GREEN, ORANGE, panels
+from examples.talk.pictures import BLUE, GREEN, LEGEND, ORANGE, panels
 from examples.talk.training import train
 
 CLASSES = 100
@@ -120,8 +120,8 @@ def draw(measured: Measured) -> Figure:
     for axes in (left, right):
         axes.set_xlabel("steps")
         axes.set_ylabel("loss of the class (nats)")
-    left.legend(loc="lower left", frameon=False, fontsize=7)
-    right.legend(loc="upper right", frameon=False, fontsize=7)
+    left.legend(loc="lower left", **LEGEND)
+    right.legend(loc="upper right", **LEGEND)
     return figure
 
 

@@ -136,7 +136,7 @@ def draw(dial: Dial) -> Figure:
     left.set_xlim(-0.15, 40)
     left.set(yscale="log", xlabel="flipped labels (%)")
     left.set(ylabel="gap left / gap at the start")
-    left.legend(loc="lower right", ncols=2, **problems.LEGEND)
+    left.legend(loc="lower right", ncols=2, **pictures.LEGEND)
     noises = np.array(NOISES[1:])
     right.plot(noises, dial.noise[1:], "o-", color=pictures.BLUE, ms=4, label="SLS")
     scale = dial.noise[-1] / noises[-1] ** 2
@@ -144,7 +144,7 @@ def draw(dial: Dial) -> Figure:
     right.plot(noises, line, "--", color=pictures.BLACK, lw=0.8, label="~ noise²")
     right.set(xscale="log", yscale="log")
     right.set(xlabel="standard deviation of the noise", ylabel="f - f*")
-    right.legend(loc="upper left", **problems.LEGEND)
+    right.legend(loc="upper left", **pictures.LEGEND)
     return figure
 
 

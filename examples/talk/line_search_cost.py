@@ -115,30 +115,25 @@ def draw(results: list[Comparison]) -> Figure:
     left.set_xlabel("share of steps")
     left.set_ylim(-0.6, len(results) + 0.4)
     left.legend(
-        ncols=3, loc="upper left", columnspacing=1, handlelength=1, **problems.LEGEND
+        ncols=3, loc="upper left", columnspacing=1, handlelength=1, **pictures.LEGEND
     )
     for row, result in zip(rows, results, strict=True):
         cost = f"cost {result.cost:.2f}"
         left.text(0.03, row, cost, va="center", fontsize=7, color="white")
     marks = {
-        "SGD, five fixed steps": (pictures.SKY, "|", lambda r: r.sgd.mean(1)),
-        "Adam, default": (pictures.ORANGE, "s", lambda r: r.adam[:1].mean(1)),
-        "SLS": (pictures.BLUE, "o", lambda r: r.sls.mean(keepdims=True)),
-    }
-    for label, (colour, marker, pick) in marks.items():
-        for row, result in zip(rows, results, strict=True):
-            losses = pick(result)
-            losses = losses[np.isfinite(losses)]
-            right.plot(
-                losses, np.full(len(losses), row), marker, color=colour,
-                markersize=9 if marker == "|" else 5, markeredgewidth=1.5,
-                label=label if result is results[0] else None,
-            )  # fmt: skip
-    right.set(xscale="log", xlabel="loss of all data")
-    right.set_yticks(rows, [])
+        "SGD, five fixed steps": (
+            pictures.SKY, "|", [r.sgd.mean(1) for r in results],
+        ),
+        "Adam, default": (
+            pictures.ORANGE, "s", [r.adam[:1].mean(1) for r in results],
+        ),
+        "SLS": (pictures.BLUE, "o", [r.sls.mean(keepdims=True) for r in results]),
+    }  # fmt: skip
+    pictures.marked_rows(right, [""] * len(results), marks)
+    right.set_xlabel("loss of all data")
     right.set_ylim(-0.6, len(results) + 0.9)
     right.legend(
-        loc="upper left", ncols=2, columnspacing=1, handletextpad=0.3, **problems.LEGEND
+        loc="upper left", ncols=2, columnspacing=1, handletextpad=0.3, **pictures.LEGEND
     )
     return figure
 

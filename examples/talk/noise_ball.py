@@ -17,7 +17,7 @@ import optax
 from matplotlib.figure import Figure
 
 from examples.talk.claim import Check, Claim, at_most, main
-from examples.talk.pictures import BLACK, BLUE, ORANGE, SKY, YELLOW, panels
+from examples.talk.pictures import BLACK, BLUE, LEGEND, ORANGE, SKY, YELLOW, panels
 from examples.talk.problems_rates import LeastSquares, descents, examples_drawn
 
 SEEDS = 8
@@ -117,7 +117,7 @@ def draw(by_step: list[Floor], by_batch: list[Floor], noiseless: Floor) -> Figur
                       label=f"α = {found.step_size}")  # fmt: skip
     left.semilogy(steps, noiseless.losses, color=ORANGE,
                   label=f"no noise, α = {noiseless.step_size}")  # fmt: skip
-    left.legend(loc="lower right", frameon=False, fontsize=7)
+    left.legend(loc="lower right", **LEGEND)
     # The rest is more of the same.
     left.set_xlim(0, 1500)
     left.set_ylim(1e-8, 10)
@@ -133,7 +133,7 @@ def draw(by_step: list[Floor], by_batch: list[Floor], noiseless: Floor) -> Figur
     right.set_yscale("log")
     right.margins(x=0.1, y=0.15)
     right.set_xticks(where, labels)
-    right.legend(loc="upper right", frameon=False, fontsize=7)
+    right.legend(loc="upper right", **LEGEND)
     right.set_ylabel("settled loss above its minimum")
     return figure
 

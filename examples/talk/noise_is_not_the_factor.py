@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 
 import optaxls
 from examples.talk.claim import Check, Claim, at_least, at_most, main
-from examples.talk.pictures import BLUE, GREEN, ORANGE, panels
+from examples.talk.pictures import BLUE, GREEN, LEGEND, ORANGE, panels
 from examples.talk.problems_text import Bigrams, bigrams
 from examples.talk.sweeps import USUAL_ADAM, Sweep, sweep
 
@@ -98,7 +98,7 @@ def draw(measured: Measured) -> Figure:
     right.set_xlabel("steps")
     for axes in (left, right):
         axes.set_ylabel("loss above the least (nats)")
-    left.legend(loc="lower left", frameon=False, fontsize=7)
+    left.legend(loc="lower left", **LEGEND)
     return figure
 
 

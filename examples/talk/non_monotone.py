@@ -110,7 +110,7 @@ def name_rules(figure: Figure, axes: Axes) -> None:
     """One legend below the panels: seven names leave no room beside the curves."""
     handles, labels = axes.get_legend_handles_labels()
     figure.legend(
-        handles, labels, loc="outside lower center", ncols=4, **problems.LEGEND
+        handles, labels, loc="outside lower center", ncols=4, **pictures.LEGEND
     )
 
 

@@ -19,7 +19,7 @@ import optax
 from matplotlib.figure import Figure
 
 from examples.talk.claim import Claim, at_least, at_most, main
-from examples.talk.pictures import BLACK, BLUE, GREEN, ORANGE, PINK, panels
+from examples.talk.pictures import BLACK, BLUE, GREEN, LEGEND, ORANGE, PINK, panels
 from examples.talk.problems_rates import (
     LeastSquares,
     constants,
@@ -195,7 +195,7 @@ def draw(
         left.semilogy(steps, bound, color=color, ls="--", lw=1)
     left.plot([], [], color=BLACK, ls="--", lw=1, label="promised")
     left.set_ylim(1e-24, 1e9)
-    left.legend(loc="upper right", frameon=False, fontsize=7)
+    left.legend(loc="upper right", **LEGEND)
     middle.semilogy(wavy.losses[:, :51].T, color=PINK, lw=1)
     middle.set_ylim(1e-50, 1e6)
     middle.text(2, 1e-36, "w² + 3 sin² w,\nthree starts", fontsize=7, color=PINK)

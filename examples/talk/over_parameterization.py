@@ -16,7 +16,7 @@ import optax
 from matplotlib.figure import Figure
 
 from examples.talk.claim import Claim, at_least, at_most, main
-from examples.talk.pictures import BLACK, BLUE, GREEN, ORANGE, PINK, SKY, panels
+from examples.talk.pictures import BLACK, BLUE, GREEN, LEGEND, ORANGE, PINK, SKY, panels
 from examples.talk.problems_rates import (
     LeastSquares,
     constants,
@@ -93,7 +93,7 @@ def draw(widths: list[Width]) -> Figure:
         left.semilogy(steps, found.losses, color=color, label=f"{found.features}")
     left.legend(
         title="features (200 examples)", ncols=3, loc="lower left",
-        frameon=False, fontsize=7, title_fontsize=7,
+        **LEGEND, title_fontsize=7,
     )  # fmt: skip
     left.set_ylim(bottom=widths[-1].end / 6)
     left.set_xlabel("steps, one example each")

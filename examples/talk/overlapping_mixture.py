@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from scipy import optimize
 
 from examples.talk.claim import Check, Claim, at_least, at_most, main
-from examples.talk.pictures import BLUE, ORANGE, panels
+from examples.talk.pictures import BLUE, LEGEND, ORANGE, panels
 from examples.talk.problems_classes import Classes
 from examples.talk.sweeps import USUAL_ADAM, sweep
 
@@ -215,7 +215,7 @@ def draw(measured: Measured) -> Figure:
     for panel in axes:
         panel.set_xlim(-0.5, 1.5)
         panel.set_ylabel("loss above the least (nats)")
-    axes[0].legend(loc="center left", frameon=False, fontsize=7)
+    axes[0].legend(loc="center left", **LEGEND)
     return figure
 
 

@@ -77,24 +77,15 @@ def compare(problem: problems.Problem) -> Comparison:
 
 def _draw_finals(axes: Axes, results: list[Comparison]) -> None:
     """Where each optimizer ended, a row a problem."""
+    names = [result.name for result in results]
     marks = {
-        "SGD, 5 fixed steps": (pictures.SKY, "|", lambda r: r.sgd[:, -1]),
-        "SPS": (pictures.GREEN, "D", lambda r: r.sps[-1:]),
+        "SGD, 5 fixed steps": (pictures.SKY, "|", [r.sgd[:, -1] for r in results]),
+        "SPS": (pictures.GREEN, "D", [r.sps[-1:] for r in results]),
     }
-    rows = np.arange(len(results))[::-1]
-    for label, (colour, marker, pick) in marks.items():
-        for row, result in zip(rows, results, strict=True):
-            losses = pick(result)
-            losses = losses[np.isfinite(losses)]
-            axes.plot(
-                losses, np.full(len(losses), row), marker, color=colour,
-                markersize=9 if marker == "|" else 4.5, markeredgewidth=1.4,
-                label=label if row == 0 else None,
-            )  # fmt: skip
-    axes.set(xscale="log", xlabel="loss of all data")
-    axes.set_yticks(rows, [result.name for result in results])
+    pictures.marked_rows(axes, names, marks)
+    axes.set_xlabel("loss of all data")
     axes.set_ylim(-0.6, len(results) + 0.2)
-    axes.legend(loc="upper left", ncols=3, columnspacing=1, **problems.LEGEND)
+    axes.legend(loc="upper left", ncols=3, columnspacing=1, **pictures.LEGEND)
 
 
 def draw(results: list[Comparison]) -> Figure:
@@ -112,7 +103,7 @@ def draw(results: list[Comparison]) -> Figure:
     for label, (loss, colour) in lines.items():
         right.plot(loss, color=colour, label=label, lw=1.3)
     right.set(yscale="log", xlabel="epochs", ylabel=f"loss, {exact.name}")
-    right.legend(loc="upper right", **problems.LEGEND)
+    right.legend(loc="upper right", **pictures.LEGEND)
     return figure
 
 

@@ -17,7 +17,17 @@ from matplotlib.figure import Figure
 
 import optaxls
 from examples.talk.claim import Check, Claim, at_most, main
-from examples.talk.pictures import BLACK, BLUE, GREEN, ORANGE, PINK, SKY, YELLOW, panels
+from examples.talk.pictures import (
+    BLACK,
+    BLUE,
+    GREEN,
+    LEGEND,
+    ORANGE,
+    PINK,
+    SKY,
+    YELLOW,
+    panels,
+)
 from examples.talk.problems_text import Bigrams, bigrams
 from examples.talk.sweeps import USUAL_ADAM, sweep
 from examples.talk.training import train
@@ -130,8 +140,7 @@ def draw(measured: Measured) -> Figure:
         labels,
         loc="outside lower center",
         ncols=4,
-        frameon=False,
-        fontsize=7,
+        **LEGEND,
     )
     return figure
 

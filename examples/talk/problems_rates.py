@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-import optaxls
+from examples.talk.training import scanned
 
 
 class LeastSquares(NamedTuple):
@@ -109,28 +109,10 @@ def descents(
 
     def run(setting: Any, start: Any, batches: Any) -> jax.Array:
         made = optimizer(setting)
-        step = optaxls.make_step(loss_fn, made)
+        return scanned(made, loss_fn, start, batches, full_loss, every)[1]
 
-        def one(carry, batch):
-            result = step(*carry, batch)
-            return (result.params, result.opt_state), None
-
-        def block(carry, batches):
-            carry, _ = jax.lax.scan(one, carry, batches)
-            return carry, full_loss(carry[0])
-
-        _, losses = jax.lax.scan(block, (start, made.init(start)), batches)
-        return jnp.concatenate([full_loss(start)[None], losses])
-
-    runs, steps = jax.tree.leaves(batches)[0].shape[:2]
-    if steps % every:
-        raise ValueError(f"every must divide the {steps} steps, not be {every}")
-    blocks = jax.tree.map(
-        lambda x: jnp.asarray(x).reshape(runs, steps // every, every, *x.shape[2:]),
-        batches,
-    )
-    start = jax.tree.map(jnp.asarray, start)
-    return np.asarray(jax.jit(jax.vmap(run))(settings, start, blocks))
+    start, batches = jax.tree.map(jnp.asarray, (start, batches))
+    return np.asarray(jax.jit(jax.vmap(run))(settings, start, batches))
 
 
 def decline(losses: np.ndarray, every: int, lowest: float = 1e-25) -> float:

@@ -11,11 +11,8 @@ from sklearn import datasets
 from sklearn.metrics.pairwise import rbf_kernel
 from sklearn.preprocessing import StandardScaler
 
-import optaxls
-from examples.talk.training import epochs_of
-
-# Of the figures: the frame would cover curves.
-LEGEND: dict[str, Any] = {"frameon": False, "fontsize": 7}
+from examples.shuffling import epochs_of
+from examples.talk.training import scanned
 
 Batch = tuple[Any, Any]
 
@@ -91,8 +88,7 @@ def train_lanes(
     every = range(len(settings) * len(seeds))
     lane_settings = jnp.repeat(jnp.asarray(settings, float), len(seeds))
     lane_seeds = np.array([seeds[lane % len(seeds)] for lane in every])
-    shape = (problem.epochs, problem.steps_per_epoch, problem.batch_size)
-    rows = {seed: _order(problem, seed).reshape(shape) for seed in seeds}
+    rows = {seed: _order(problem, seed) for seed in seeds}
     orders = jnp.stack([rows[seed] for seed in lane_seeds])
     axes = (None, None if targets is None else 0)
     if targets is None:
@@ -102,23 +98,15 @@ def train_lanes(
     data = (jnp.asarray(problem.inputs), jnp.asarray(targets))
 
     def run(setting, seed, order, data):
-        optimizer = optimizer_of(setting)
-        step = optaxls.make_step(problem.loss, optimizer)
+        def batch_loss(params, row):
+            return problem.loss(params, jax.tree.map(lambda x: x[row], data))
 
-        def one(carry, row):
-            result = step(*carry, jax.tree.map(lambda x: x[row], data))
-            told = {"value": result.value} | result.metrics
-            return (result.params, result.opt_state), told
+        def full_loss(params):
+            return problem.loss(params, data)
 
-        def epoch(carry, order):
-            carry, told = jax.lax.scan(one, carry, order)
-            return carry, (problem.loss(carry[0], data), told)
-
-        params = problem.init(jax.random.key(seed))
-        carry = (params, optimizer.init(params))
-        _, (loss, told) = jax.lax.scan(epoch, carry, order)
-        start = problem.loss(params, data)
-        return jnp.concatenate([start[None], loss]), told
+        params, optimizer = problem.init(jax.random.key(seed)), optimizer_of(setting)
+        every = problem.steps_per_epoch
+        return scanned(optimizer, batch_loss, params, order, full_loss, every)[1:]
 
     together = jax.jit(jax.vmap(run, in_axes=(0, 0, 0, axes)))
     loss, told = together(lane_settings, jnp.asarray(lane_seeds), orders, data)

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 
 import optaxls
 from examples.talk.claim import Check, Claim, at_least, at_most, main
-from examples.talk.pictures import BLUE, GREEN, ORANGE, panels
+from examples.talk.pictures import BLUE, GREEN, LEGEND, ORANGE, panels
 from examples.talk.problems_classes import (
     Classes,
     barcoded_digits,
@@ -130,7 +130,7 @@ def draw(measured: Measured) -> Figure:
         panel.set_xlabel("steps")
         panel.set_ylabel("loss (nats)")
         panel.set_ylim(2e-4, 10)
-    axes[0].legend(loc="upper right", frameon=False, fontsize=7)
+    axes[0].legend(loc="upper right", **LEGEND)
     for offset, (method, colour) in zip((-0.25, 0, 0.25), COLOURS.items(), strict=True):
         result = measured.linear[IMBALANCED, method]
         heights = [result.frequent, result.rare]

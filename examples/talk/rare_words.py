@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 
 import optaxls
 from examples.talk.claim import Check, Claim, at_least, main
-from examples.talk.pictures import BLUE, GREEN, ORANGE, panels
+from examples.talk.pictures import BLUE, GREEN, LEGEND, ORANGE, panels
 from examples.talk.problems_text import Bigrams, bigrams
 from examples.talk.sweeps import USUAL_ADAM, sweep
 
@@ -123,7 +123,7 @@ def draw(measured: Measured) -> Figure:
     for axes in (left, right):
         axes.set_xlabel("tenth of the text, frequent to rare words")
         axes.set_xticks(number)
-        axes.legend(loc="upper left", frameon=False, fontsize=7)
+        axes.legend(loc="upper left", **LEGEND)
     left.set_ylim(0, 10)
     right.set_ylim(-2e-3, 3)
     left.set_ylabel("loss (nats a word)")

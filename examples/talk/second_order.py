@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 
 import optaxls
 from examples.talk.claim import Check, Claim, at_most, main
-from examples.talk.pictures import BLACK, BLUE, GREEN, ORANGE, PINK, SKY, panels
+from examples.talk.pictures import BLACK, BLUE, GREEN, LEGEND, ORANGE, PINK, SKY, panels
 
 EXAMPLES, FEATURES = 4000, 20
 BATCH, GROWTH = 100, 1.5
@@ -259,7 +259,7 @@ def draw(found: Curves) -> Figure:
     for (name, curve), color in zip(found.methods.items(), colors, strict=True):
         left.semilogy(curve, color=color, label=name)
     left.set_ylim(1e-20, 10)
-    left.legend(loc="lower left", frameon=False, fontsize=7)
+    left.legend(loc="lower left", **LEGEND)
     left.set_ylabel("training loss (mean of 5 runs)")
     right.semilogy(found.methods["R-SSN"][: EARLY + 1], "o-", color=BLUE, ms=3,
                    label=f"{BATCH} rows, others for the Hessian")  # fmt: skip
@@ -269,7 +269,7 @@ def draw(found: Curves) -> Figure:
                    label=f"{BATCH} rows, the same for the Hessian")  # fmt: skip
     right.set_ylim(1e-32, 1e12)
     right.set_xticks(range(0, EARLY + 1, 2))
-    right.legend(loc="upper left", frameon=False, fontsize=7)
+    right.legend(loc="upper left", **LEGEND)
     for axes in (left, right):
         axes.set_xlabel("steps")
     return figure

@@ -16,8 +16,9 @@ import numpy as np
 import optax
 from matplotlib.figure import Figure
 
+from examples.shuffling import epochs_of
 from examples.talk.claim import Claim, at_least, at_most, main
-from examples.talk.pictures import BLUE, ORANGE, panels
+from examples.talk.pictures import BLUE, LEGEND, ORANGE, panels
 from examples.talk.problems_classes import (
     digits,
     linear,
@@ -27,7 +28,6 @@ from examples.talk.problems_classes import (
 )
 from examples.talk.problems_text import bigrams
 from examples.talk.sweeps import sweep
-from examples.talk.training import epochs_of
 
 EPOCHS, BATCH = 10, 64
 TEXT_STEPS, TEXT_BATCH = 400, 512
@@ -147,7 +147,7 @@ def draw(measured: Measured) -> Figure:
     left.set_ylim(1e-2, 1)
     right.set_ylim(0.05, 5)
     right.set_ylabel(f"loss above the least after {TEXT_STEPS} steps")
-    left.legend(loc="upper left", frameon=False, fontsize=7)
+    left.legend(loc="upper left", **LEGEND)
     return figure
 
 

@@ -95,7 +95,7 @@ def draw(courses: dict[str, Course]) -> Figure:
     left.set_ylabel("step size, median of an epoch")
     middle.set_ylabel("loss of all data")
     right.set_ylabel("trials, mean of an epoch")
-    middle.legend(loc="upper right", **problems.LEGEND)
+    middle.legend(loc="upper right", **pictures.LEGEND)
     return figure
 
 

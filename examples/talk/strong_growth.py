@@ -16,7 +16,7 @@ import optax
 from matplotlib.figure import Figure
 
 from examples.talk.claim import Claim, at_least, at_most, main
-from examples.talk.pictures import BLACK, BLUE, GREEN, panels
+from examples.talk.pictures import BLACK, BLUE, GREEN, LEGEND, panels
 from examples.talk.problems_rates import (
     Constants,
     LeastSquares,
@@ -95,13 +95,13 @@ def draw(found: Curves) -> Figure:
     left.semilogy(found.steps, found.safe.T, color=BLUE, alpha=0.25, lw=0.6)
     left.semilogy(found.steps, found.safe.mean(0), color=BLUE, label="mean of 10 runs")
     left.semilogy(found.steps, found.bound, color=BLACK, ls="--", label="its bound")
-    left.legend(loc="lower left", frameon=False, fontsize=7)
+    left.legend(loc="lower left", **LEGEND)
     steps = np.arange(found.practical.shape[1]) * EVERY
     right.semilogy(steps, found.practical.T, color=GREEN, alpha=0.25, lw=0.6)
     right.semilogy(steps, found.practical.mean(0), color=GREEN, label="mean of 10 runs")
     bound = bound_of(found.known, steps, float(found.practical[0, 0]))
     right.semilogy(steps, bound, color=BLACK, ls="--", label="bound for the small step")
-    right.legend(loc="upper right", frameon=False, fontsize=7, bbox_to_anchor=(1, 0.85))
+    right.legend(loc="upper right", **LEGEND, bbox_to_anchor=(1, 0.85))
     for axes in (left, right):
         axes.set_xlabel("steps of SGD, one example each")
     left.set_ylabel("training loss, f* = 0")

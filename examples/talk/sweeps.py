@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-import optaxls
+from examples.talk.training import scanned
 
 # The range of Adam's steps in the recipes, here rounded up to half a decade. On data
 # that can be fitted exactly there is no best step: every longer one ends lower.
@@ -77,32 +77,15 @@ def sweep(
         full_loss: `params -> loss`, recorded on the way.
         every: steps between two records of it; must divide the number of steps.
     """
-    steps = len(jax.tree.leaves(batches)[0])
-    if steps % every:
-        raise ValueError(f"every must divide the {steps} steps, not be {every}")
-    blocks = jax.tree.map(
-        lambda x: jnp.asarray(x).reshape(steps // every, every, *x.shape[1:]), batches
-    )
 
     @jax.jit
-    def run(rates, params, blocks):
+    def run(rates, params, batches):
         def at(rate):
-            optimizer = make_optimizer(rate)
-            step = optaxls.make_step(loss_fn, optimizer)
-
-            def one(carry, batch):
-                return step(*carry, batch)[:2], None
-
-            def block(carry, batches):
-                carry, _ = jax.lax.scan(one, carry, batches)
-                return carry, full_loss(carry[0])
-
-            carry = (params, optimizer.init(params))
-            (end, _), losses = jax.lax.scan(block, carry, blocks)
-            return end, jnp.concatenate([full_loss(params)[None], losses])
+            made = make_optimizer(rate)
+            return scanned(made, loss_fn, params, batches, full_loss, every)[:2]
 
         # One after the other: a matrix of parameters and its moments fit the cache.
         return jax.lax.map(at, rates)
 
-    end, loss = run(jnp.asarray(rates, jnp.float32), params, blocks)
+    end, loss = run(jnp.asarray(rates, jnp.float32), params, batches)
     return Sweep(np.asarray(rates), end, np.asarray(loss))

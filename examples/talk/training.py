@@ -27,6 +27,41 @@ class Run(NamedTuple):
     metrics: dict[str, np.ndarray]
 
 
+def scanned(
+    optimizer: optax.GradientTransformation,
+    loss_fn: Callable[..., jax.Array],
+    params: Any,
+    batches: Any,
+    full_loss: Callable[[Any], jax.Array],
+    every: int,
+) -> tuple[Any, jax.Array, dict[str, jax.Array]]:
+    """The run itself, to be jitted, vmapped or mapped: params, losses, metrics.
+
+    Args as those of `train`. The metrics have leading axes of records and of the steps
+    between two of them; what nobody reads is not computed.
+    """
+    steps = len(jax.tree.leaves(batches)[0])
+    if steps % every:
+        raise ValueError(f"every must divide the {steps} steps, not be {every}")
+    blocks = jax.tree.map(
+        lambda x: jnp.asarray(x).reshape(steps // every, every, *x.shape[1:]), batches
+    )
+    step = optaxls.make_step(loss_fn, optimizer)
+
+    def one(carry, batch):
+        result = step(*carry, batch)
+        told = {"value": result.value} | result.metrics
+        return (result.params, result.opt_state), told
+
+    def block(carry, batches):
+        carry, told = jax.lax.scan(one, carry, batches)
+        return carry, (full_loss(carry[0]), told)
+
+    carry = (params, optimizer.init(params))
+    (end, _), (losses, told) = jax.lax.scan(block, carry, blocks)
+    return end, jnp.concatenate([full_loss(params)[None], losses]), told
+
+
 def train(
     optimizer: optax.GradientTransformation,
     loss_fn: Callable[..., jax.Array],
@@ -46,43 +81,11 @@ def train(
         full_loss: `params -> loss`, recorded on the way.
         every: steps between two records of it; must divide the number of steps.
     """
-    step = optaxls.make_step(loss_fn, optimizer)
-
-    def one(carry, batch):
-        result = step(*carry, batch)
-        told = {"value": result.value} | result.metrics
-        return (result.params, result.opt_state), told
-
-    def block(carry, batches):
-        carry, told = jax.lax.scan(one, carry, batches)
-        return carry, (full_loss(carry[0]), told)
 
     @jax.jit
     def run(params, batches):
-        carry = (params, optimizer.init(params))
-        (params_end, _), (losses, told) = jax.lax.scan(block, carry, batches)
-        losses = jnp.concatenate([full_loss(params)[None], losses])
-        return params_end, losses, told
+        return scanned(optimizer, loss_fn, params, batches, full_loss, every)
 
-    steps = len(jax.tree.leaves(batches)[0])
-    if steps % every:
-        raise ValueError(f"every must divide the {steps} steps, not be {every}")
-    blocks = jax.tree.map(
-        lambda x: jnp.asarray(x).reshape(steps // every, every, *x.shape[1:]), batches
-    )
-    end, loss, told = run(params, blocks)
+    end, loss, told = run(params, batches)
     metrics = {name: np.asarray(series).reshape(-1) for name, series in told.items()}
     return Run(end, np.asarray(loss), metrics)
-
-
-def epochs_of(num_examples: int, batch_size: int, epochs: int, seed: int) -> np.ndarray:
-    """Rows of the batches, shuffled anew every epoch, `(steps, batch_size)`, int32.
-
-    An incomplete last batch of an epoch is left out.
-    """
-    rng = np.random.default_rng(seed)
-    per_epoch = num_examples // batch_size
-    orders = [
-        rng.permutation(num_examples)[: per_epoch * batch_size] for _ in range(epochs)
-    ]
-    return np.concatenate(orders).reshape(-1, batch_size).astype(np.int32)

@@ -5,7 +5,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-_NORMAL_95 = 1.96
+# So many standard errors on either side hold 95 % of a normal distribution.
+NORMAL_95 = 1.96
 
 
 class Estimate(NamedTuple):
@@ -24,7 +25,7 @@ def around(
     ``rounding`` is what the arithmetic alone may be wrong by, relative to the value:
     an exact number is not reported with an interval of no width.
     """
-    margin = _NORMAL_95 * error + rounding * jnp.abs(value)
+    margin = NORMAL_95 * error + rounding * jnp.abs(value)
     return Estimate(
         jnp.maximum(value, least),
         jnp.maximum(value - margin, least),

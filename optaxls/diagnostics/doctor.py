@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from optaxls import _checks
+from optaxls import _checks, _tree
 from optaxls.diagnostics import _findings, _recommend, _trajectory
 from optaxls.diagnostics._trajectory import LossFn, Plan
 from optaxls.diagnostics.growth import strong_growth
@@ -65,37 +65,32 @@ def _points(num_steps: int) -> tuple[int, ...]:
     return (0, *sorted(early | {num_steps // 2, 3 * num_steps // 4}))
 
 
-def _rays(loss_fn: LossFn, params: Any, batch: Any, measured: Any, plan: Plan, lower):
+@functools.partial(jax.jit, static_argnames=("loss_fn", "chunk_size", "lower_bound"))
+def _rays(
+    params: Any, batch: Any, measured: Any, *, loss_fn, chunk_size, lower_bound
+) -> tuple[Ray, Ray]:
     """Along the batch's negative gradient: its own loss, and that of all measured."""
     loss = _trajectory.mean_loss(loss_fn)
-
-    @jax.checkpoint
-    def of_example(params: Any, example: Any) -> jax.Array:
-        return loss_fn(params, example)
+    of_example = jax.checkpoint(loss_fn)
 
     def whole(params: Any) -> jax.Array:
         return jax.lax.map(
             lambda example: of_example(params, example),
             measured,
-            batch_size=plan.chunk_size,
+            batch_size=chunk_size,
         ).mean()
 
-    @jax.jit
-    def rays(params: Any, batch: Any) -> tuple[Ray, Ray]:
-        value, grad = jax.value_and_grad(loss)(params, batch)
-        square = sum(jnp.vdot(leaf, leaf).real for leaf in jax.tree.leaves(grad))
-        polyak = (value - lower) / square
-        usable = jnp.isfinite(polyak) & (polyak > 0)
-        scale = jnp.where(usable, polyak, 1.0)
-        sizes = scale * jnp.geomspace(1e-3, 1e2, _RAY_POINTS)
-        down = jax.tree.map(jnp.negative, grad)
+    value, grad = jax.value_and_grad(loss)(params, batch)
+    polyak = (value - lower_bound) / _tree.sqnorm(grad, value.dtype)
+    usable = jnp.isfinite(polyak) & (polyak > 0)
+    scale = jnp.where(usable, polyak, 1.0)
+    sizes = scale * jnp.geomspace(1e-3, 1e2, _RAY_POINTS)
+    down = _tree.reverse(grad)
 
-        def along(value_fn: Any) -> Ray:
-            return loss_along_ray(value_fn, params, down, sizes, lower_bound=lower)
+    def along(value_fn: Any) -> Ray:
+        return loss_along_ray(value_fn, params, down, sizes, lower_bound=lower_bound)
 
-        return along(lambda p: loss(p, batch)), along(whole)
-
-    return rays(params, batch)
+    return along(lambda p: loss(p, batch)), along(whole)
 
 
 def diagnose(
@@ -191,8 +186,8 @@ def diagnose(
         tell(name)
         pilots[name] = _trajectory.pilot(loss_fn, params, data, optimizer, plan)
     rays = _rays(
-        loss_fn, run.params, run.batch, _trajectory.take(data, run.rows), plan,
-        lower_bound,
+        run.params, run.batch, _trajectory.take(data, run.rows), loss_fn=loss_fn,
+        chunk_size=chunk_size, lower_bound=lower_bound,
     )  # fmt: skip
     by_group = by_label(run.rows)
     group_losses = jax.vmap(by_group)(run.samples.values)

@@ -14,6 +14,7 @@ from optaxls.diagnostics.gradient_sample import GradientSample
 
 # Sums of many float32 products are wrong by about this.
 _ROUNDING = 1e-4
+_SQUARED, _MEAN = 0, 1  # rows of ``GradientSample.left_out``
 
 
 class StrongGrowth(NamedTuple):
@@ -108,7 +109,7 @@ def strong_growth(trajectory: GradientSample) -> StrongGrowth:
     if squared.ndim != 1 or len(squared) < 2:
         raise ValueError(f"a trajectory has >= 2 points, got shape {squared.shape}")
     rho, sigma = _fit(squared, gradient)
-    by_group = _fit(trajectory.left_out[:, 0].T, trajectory.left_out[:, 1].T)
+    by_group = _fit(trajectory.left_out[:, _SQUARED].T, trajectory.left_out[:, _MEAN].T)
     by_point = _fit(_without_each(squared), _without_each(gradient))
     errors = [
         jnp.hypot(jackknife_error(groups), jackknife_error(points))
@@ -122,9 +123,19 @@ def strong_growth(trajectory: GradientSample) -> StrongGrowth:
     )
 
 
-def _extreme(ratio: jax.Array, left_out: jax.Array, index: jax.Array) -> Estimate:
-    """The ratio at one point of the trajectory, with its interval."""
-    error = jackknife_error(left_out[index])
+def _over_gap(
+    trajectory: GradientSample, row: int, minimum: float, sign: int
+) -> Estimate:
+    """Squared norm over ``2 (f - minimum)`` where it is largest (sign 1) or least (-1).
+
+    The interval is a jackknife over groups of examples at that point; points whose
+    ratio is not finite are passed over.
+    """
+    norms = (trajectory.mean_squared_norm, trajectory.squared_mean_norm)[row]
+    gap = 2 * jnp.maximum(trajectory.values.mean(-1) - minimum, 0)
+    ratio = norms / gap
+    index = jnp.argmax(jnp.where(jnp.isfinite(ratio), sign * ratio, -jnp.inf))
+    error = jackknife_error(trajectory.left_out[index, row] / gap[index])
     return around(ratio[index], error, least=0.0, rounding=_ROUNDING)
 
 
@@ -158,11 +169,7 @@ def weak_growth(trajectory: GradientSample, minimum: float = 0.0) -> Estimate:
     Reference:
       Vaswani, Bach and Schmidt, 2019, arXiv:1810.07288.
     """
-    gap = 2 * jnp.maximum(trajectory.values.mean(-1) - minimum, 0)
-    ratio = trajectory.mean_squared_norm / gap
-    left_out = trajectory.left_out[:, 0] / gap[:, None]
-    known = jnp.where(jnp.isfinite(ratio), ratio, -jnp.inf)
-    return _extreme(ratio, left_out, jnp.argmax(known))
+    return _over_gap(trajectory, _SQUARED, minimum, 1)
 
 
 def polyak_lojasiewicz(trajectory: GradientSample, minimum: float = 0.0) -> Estimate:
@@ -194,8 +201,4 @@ def polyak_lojasiewicz(trajectory: GradientSample, minimum: float = 0.0) -> Esti
     Reference:
       Karimi, Nutini and Schmidt, 2016, arXiv:1608.04636.
     """
-    gap = 2 * jnp.maximum(trajectory.values.mean(-1) - minimum, 0)
-    ratio = trajectory.squared_mean_norm / gap
-    left_out = trajectory.left_out[:, 1] / gap[:, None]
-    known = jnp.where(jnp.isfinite(ratio), ratio, jnp.inf)
-    return _extreme(ratio, left_out, jnp.argmin(known))
+    return _over_gap(trajectory, _MEAN, minimum, -1)

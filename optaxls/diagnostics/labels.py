@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from optaxls import _checks
-from optaxls.diagnostics._estimate import Estimate
+from optaxls.diagnostics._estimate import NORMAL_95, Estimate
 
 _RARE = 0.1
 _LARGEST_EXPONENT = 8.0
@@ -64,7 +64,10 @@ def _zipf_exponent(counts: jax.Array, seed: jax.Array) -> Estimate:
 
     means, errors = jax.lax.map(refitted, grid)
     error = jnp.interp(observed, means, errors)
-    found = [jnp.interp(observed + z * error, means, grid) for z in (0, -1.96, 1.96)]
+    found = [
+        jnp.interp(observed + z * error, means, grid)
+        for z in (0, -NORMAL_95, NORMAL_95)
+    ]
     return Estimate(*found)
 
 

@@ -6,9 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from optaxls import _checks, _tree
-from optaxls.diagnostics._estimate import Estimate
-
-_NORMAL_95 = 1.96
+from optaxls.diagnostics._estimate import NORMAL_95, Estimate
 
 
 def sign_likeness(update: Any) -> jax.Array:
@@ -92,5 +90,5 @@ def tail_index(norms: jax.Array, share: float = 0.1) -> Estimate:
     ranked = jnp.sort(norms)[::-1]
     logs = jnp.log(ranked[:k] / ranked[k])
     index = k / jnp.sum(logs)
-    margin = _NORMAL_95 / jnp.sqrt(k)
+    margin = NORMAL_95 / jnp.sqrt(k)
     return Estimate(index, index * (1 - margin), index * (1 + margin))

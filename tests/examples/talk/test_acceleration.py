@@ -19,7 +19,7 @@ from examples.talk.acceleration import (
     sgd,
     three_sequences,
 )
-from tests.examples.talk.rates import assert_reproduces
+from tests.examples.talk.checks import assert_reproduces
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@ import pytest
 from examples.talk import noise_ball
 from examples.talk.noise_ball import exact_floor, problem
 from examples.talk.problems_rates import LeastSquares
-from tests.examples.talk.rates import assert_reproduces
+from tests.examples.talk.checks import assert_reproduces
 
 
 @pytest.mark.slow

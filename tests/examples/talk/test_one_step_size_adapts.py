@@ -8,7 +8,7 @@ import pytest
 from examples.talk import one_step_size_adapts
 from examples.talk.one_step_size_adapts import Deterministic, rank_deficient, wave
 from examples.talk.problems_rates import constants
-from tests.examples.talk.rates import assert_reproduces
+from tests.examples.talk.checks import assert_reproduces
 
 
 @pytest.mark.slow

@@ -5,7 +5,7 @@ import pytest
 
 from examples.talk import over_parameterization
 from examples.talk.over_parameterization import Width, problem
-from tests.examples.talk.rates import assert_reproduces
+from tests.examples.talk.checks import assert_reproduces
 
 
 @pytest.mark.slow

@@ -12,10 +12,11 @@ import optax
 import pytest
 
 import optaxls
+from examples.shuffling import epochs_of
 from examples.talk import __main__ as talk
 from examples.talk import claim, overview, pictures
 from examples.talk.claim import Check, Claim, at_least, at_most
-from examples.talk.training import epochs_of, train
+from examples.talk.training import train
 
 HELD = at_most("error", 0.5, 1.0)
 FAILED = at_least("ratio <of two>", 2.0, 3.0)

@@ -19,7 +19,7 @@ from examples.talk.second_order import (
     searched,
     stochastic_lbfgs,
 )
-from tests.examples.talk.rates import assert_reproduces
+from tests.examples.talk.checks import assert_reproduces
 
 CURVATURES = jnp.array([1.0, 4.0, 9.0])
 

@@ -13,7 +13,7 @@ from examples.talk.problems_rates import (
     descents,
     examples_drawn,
 )
-from tests.examples.talk.rates import assert_reproduces
+from tests.examples.talk.checks import assert_reproduces
 
 
 def test_the_inequalities_of_the_recipe_hold():

@@ -23,3 +23,9 @@ def assert_reproduces(claim: Claim, expected: Sequence[str]) -> None:
         assert statement.endswith(limit), statement
     assert claim.held
     assert claim.findings
+
+
+def assert_holds(claim: Claim, statements: set[str]) -> None:
+    """The checks are these, with their limits, and each held."""
+    assert {check.statement for check in claim.checks} == statements
+    assert failures(claim) == []
