@@ -99,11 +99,10 @@ def loss_along_ray(
     search = backtracking(decrease_factor, max_trials=_MAX_TRIALS)
 
     def stop(condition: Condition, initial_step: InitialStep) -> jax.Array:
-        result = line_search(
+        return line_search(
             value_fn, params, direction, value=value, grad=grad, condition=condition,
             initial_step=initial_step, search=search,
-        )  # fmt: skip
-        return jnp.where(result.accepted, result.step_size, 0)
+        ).step_size  # fmt: skip
 
     slope = _tree.inner(grad, direction, dtype)
     return Ray(

@@ -1,5 +1,8 @@
 """The doctor on a tiny problem; problems with known answers are in examples/doctor."""
 
+from types import SimpleNamespace
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,7 +10,14 @@ import optax
 import pytest
 
 import optaxls
-from optaxls.diagnostics import diagnose, doctor
+from optaxls.diagnostics import (
+    Estimate,
+    GradientSample,
+    StrongGrowth,
+    _findings,
+    diagnose,
+    doctor,
+)
 
 
 def squared_error(w, example):
@@ -130,10 +140,14 @@ def test_too_few_examples():
 @pytest.mark.parametrize("value", [0.0, jnp.nan], ids=["fitted", "NaN"])
 def test_a_loss_that_says_nothing_is_no_crash(value):
     """Fitted from the start, or never a number: told, with no more than a guess."""
+    told = []
     report = diagnose(
         lambda w, x: value * jnp.sum(w * x), jnp.ones(3), jnp.ones((40, 3)),
-        batch_size=20, num_steps=8, candidates={},
+        batch_size=20, num_steps=8, candidates={}, progress=told.append,
     )  # fmt: skip
+    # Nothing can be decided: the run is made twice and four times as long, no more.
+    assert report.recommendation.regime == "undecided"
+    assert len(told) == 3 and report.curves.steps[-1] == 32
     assert report.recommendation.optimizer in report.pilots
     if value:
         assert report.recommendation.confidence == "a guess"
@@ -145,3 +159,20 @@ def test_the_rules_know_the_lower_bound():
     names = doctor._candidates(10.0, -3.0)
     assert "ponos(max_step_size=1e3, lower_bound=-3)" in names
     assert "adam_ponos(lower_bound=-3)" in names
+
+
+@pytest.mark.parametrize("losses, regime", [
+    ([1.0, 0.8, 0.5], "undecided"),  # still coming down
+    ([1.0, 0.51, 0.5], "noise"),
+    ([1.0, 2e-4, 1e-4], "interpolation"),
+])  # fmt: skip
+def test_what_is_slow_is_not_noise(losses, regime):
+    """Half of the loss is left and no floor is certain: has it stopped falling?"""
+    values = jnp.outer(jnp.array(losses), jnp.ones(40))
+    point = jnp.ones(3)
+    samples = GradientSample(values, values, values, point, point / 40, jnp.ones(()))
+    none = Estimate(jnp.zeros(()), jnp.zeros(()), jnp.ones(()))
+    growth = StrongGrowth(none, none, jnp.ones(()))
+    run: Any = SimpleNamespace(samples=samples)
+    measured = _findings.Measured(run, growth, None, 0.0, batch_size=20)
+    assert _findings.regime(measured) == regime

@@ -45,11 +45,18 @@ def test_an_exact_law_is_found(rho, floor, unit):
 
 def test_rho_is_never_below_one_nor_the_floor_below_zero():
     """E |g_i|^2 >= |E g_i|^2; a law that says less is cut there."""
-    gradient = jnp.array([1.0, 2.0, 4.0])
-    growth = strong_growth(made_up(jnp.array([3.0, 3.1, 3.2]), gradient))
+    gradient = np.array([1.0, 2.0, 4.0])
+    squared = np.array([3.0, 3.1, 3.2])
+    growth = strong_growth(made_up(squared, gradient))
     assert growth.rho.value == 1.0 and growth.noise_floor.value > 0
-    growth = strong_growth(made_up(jnp.array([1.0, 3.0, 9.0]), gradient))
+    # What is left is fitted anew: the relative least squares of one unknown.
+    floor = np.sum((1 - gradient / squared) / squared) / np.sum(1 / squared**2)
+    np.testing.assert_allclose(growth.noise_floor.value, floor, rtol=1e-5)
+    squared = np.array([1.0, 3.0, 9.0])
+    growth = strong_growth(made_up(squared, gradient))
     assert growth.noise_floor.value == 0.0 and growth.rho.value > 1
+    share = gradient / squared
+    np.testing.assert_allclose(growth.rho.value, share.sum() / (share**2).sum())
 
 
 def test_the_bound_holds_at_every_point():

@@ -66,6 +66,19 @@ def test_uphill_no_search_stops():
     assert found.armijo == found.goldstein == 0
 
 
+def test_a_search_that_finds_nothing_stops_nowhere():
+    """Infinite everywhere but at the start: hundreds of trials, none accepted."""
+    # At 0 no step is too short to move the params.
+    start = jnp.zeros(2)
+
+    def wall(at):
+        return quadratic(at - 1) + jnp.where((at == start).all(), 0.0, jnp.inf)
+
+    found = loss_along_ray(wall, start, jnp.ones(2), jnp.array([0.1, 1.0]))
+    assert found.slope < 0
+    assert found.armijo == found.goldstein == 0
+
+
 def test_refusal():
     with pytest.raises(ValueError, match=r"c must lie in \(0, 0.5\), got 0.7"):
         ray(c=0.7)
