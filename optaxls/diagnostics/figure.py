@@ -115,5 +115,12 @@ def _pilots(axes: Axes, pilots: Mapping[str, PilotResult]) -> None:
     axes.set(xscale="log", xlabel="loss at the end")
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.xaxis.set_major_locator(LogLocator(numticks=5))
+    # On less than a decade the axis has one label.
+    axes.margins(x=0.15)
+    for name, loss, at in zip(names, losses, shown, strict=True):
+        axes.annotate(
+            f"{loss:.2g}", (at, name), (5, 0), textcoords="offset points",
+            fontsize=6, va="center",
+        )  # fmt: skip
     axes.tick_params(axis="y", labelsize=6)
     axes.set_title("Short runs on the same batches")
