@@ -25,16 +25,6 @@ from examples.benchmark.tasks import QUICK, TASKS
 from examples.errors import UsageError, exit_code
 from examples.settings import read
 
-# Directions are not raced on these: a grid of eight sizes for each of six directions
-# takes as long on one of them as on all the other tasks together.
-SLOW = (
-    "digits_cnn",
-    "digits_mixer",
-    "digits_attention",
-    "digits_gru",
-    "text_transformer",
-)
-
 _DEFAULT_OUT = Path("examples/benchmark/results")
 
 
@@ -103,20 +93,22 @@ def _check_present(
             )
 
 
-def _race(chosen: Plan, workers: int) -> tuple[Results, Results]:
-    """The results of the contenders, and of the directions."""
-    fast = tuple(name for name in chosen.tasks if name not in SLOW)
-    entries = (
-        (chosen.tasks, chosen.contenders, chosen.out / "main"),
-        (fast, chosen.directions, chosen.out / "directions"),
+def _race(chosen: Plan, workers: int) -> tuple[Results, Results, Results]:
+    """The results of the contenders, of the directions, and of the searches."""
+    races = {
+        "main": chosen.contenders,
+        "directions": chosen.directions,
+        "searches": registry.SEARCHES,
+    }
+    for name, contenders in races.items():
+        _check_present(chosen.out / name, chosen.tasks, contenders, chosen.seeds)
+    main, directions, searches = (
+        tournament.run(
+            chosen.tasks, contenders, chosen.seeds, chosen.out / name, workers
+        )
+        for name, contenders in races.items()
     )
-    for tasks, contenders, folder in entries:
-        _check_present(folder, tasks, contenders, chosen.seeds)
-    main_results, directions = (
-        tournament.run(tasks, contenders, chosen.seeds, folder, workers)
-        for tasks, contenders, folder in entries
-    )
-    return main_results, directions
+    return main, directions, searches
 
 
 def _dots(results: Results) -> dict[str, dict[str, list[float]]]:
@@ -139,11 +131,12 @@ def _dots(results: Results) -> dict[str, dict[str, list[float]]]:
     }
 
 
-def _report(results: Results, directions: Results, out: Path, command: str) -> None:
+def _report(raced: tuple[Results, Results, Results], out: Path, command: str) -> None:
     """Prints the tables, writes them, the numbers and the pictures."""
+    results, directions, searches = raced
     extended = report.with_everywhere(results)
     made = report.made_by(command)
-    found = report.numbers(extended, directions, made)
+    found = report.numbers(extended, directions, searches, made)
     text = tables.markdown(found, len(ADAM_GRID))
     numbers = json.dumps(report.for_json(found), indent=1, allow_nan=False) + "\n"
     run_directory.write(out / "results.md", lambda path: path.write_text(text))
@@ -173,9 +166,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     def command() -> None:
         chosen = plan(settings)
-        results, directions = _race(chosen, settings.workers)
+        raced = _race(chosen, settings.workers)
         typed = shlex.join(["python", "-m", "examples.benchmark", *arguments])
-        _report(results, directions, chosen.out, typed)
+        _report(raced, chosen.out, typed)
 
     return exit_code(command)
 

@@ -147,3 +147,22 @@ DIRECTIONS = (
     _direction("rms", optax.scale_by_rms, 10**-0.5),
     _direction("muon", _muon, 10**0.5),
 )
+
+
+def _searching(name: str, search: Any) -> Contender:
+    """SLS with this way to go on from a rejected trial."""
+
+    def make(size: Any, task: Task) -> optax.GradientTransformation:
+        del size
+        per_epoch = len(task.split.x_train) / task.batch_size
+        first = optaxls.grow(1.0, 2.0, steps_per_epoch=per_epoch)
+        rule = optaxls.scale_by_line_search(optaxls.armijo(0.1), first, search)
+        return optax.chain(optax.scale(-1.0), rule)
+
+    return Contender(name, make)
+
+
+SEARCHES = (
+    _searching("backtracking", optaxls.backtracking()),
+    _searching("adaptive_backtracking", optaxls.adaptive_backtracking()),
+)

@@ -10,6 +10,7 @@ PEERS = tuple(c.name for c in contenders.PEERS)
 OURS = tuple(c.name for c in contenders.OURS)
 DIRECTIONS = tuple(d.grid.name for d in contenders.DIRECTIONS)
 FREED = tuple(d.freed.name for d in contenders.DIRECTIONS)
+SEARCHES = tuple(c.name for c in contenders.SEARCHES)
 QUICK = (*GRIDS[:2], "prodigy", "auto", "ponos", "sls")
 
 
@@ -21,5 +22,6 @@ def named(names: Sequence[str]) -> list[Contender]:
         *contenders.PEERS,
         *contenders.OURS,
         *(c for direction in contenders.DIRECTIONS for c in direction),
+        *contenders.SEARCHES,
     ]
     return [contender for contender in everyone if contender.name in names]

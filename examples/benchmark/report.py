@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from examples.benchmark import contenders, scores
+from examples.benchmark import contenders, registry, scores
 from examples.benchmark.scores import CONSTANT, EVERY_GRID, LOSS_FLOOR, Results
 
 OURS = "auto"
@@ -132,6 +132,21 @@ def _directions(results: Results) -> dict[str, Any]:
     }
 
 
+def _searches(results: Results) -> dict[str, Any]:
+    """What adaptive backtracking saves on each task, and what its runs then reach."""
+    plain, adaptive = registry.SEARCHES
+    return {
+        task: {
+            "trials of a step": {
+                name: float(np.mean(scores.trials_per_step(result, name)))
+                for name in (plain, adaptive)
+            },
+            "ratios": scores.ratios(result, adaptive, (plain,)).tolist(),
+        }
+        for task, result in results.items()
+    }
+
+
 def _exceptions(results: Results) -> list[dict[str, Any]]:
     """The races that `auto` lost by more than it may, with what may tell the cause."""
     limits = {"constant": WORST_TO_CONSTANT, "every": WORST_TO_EVERY}
@@ -192,15 +207,24 @@ def _claims(numbers: Mapping[str, Any]) -> list[dict[str, Any]]:
         what = f"auto({name}): tasks at or below its own best constant step"
         claims.append(_claim(what, share, ">=", 0.8))
         claims.append(_claim(f"auto({name}): worst", found["worst"], "<=", 1.5))
+    if numbers["searches"]:
+        plain, adaptive = registry.SEARCHES
+        trials = [row["trials of a step"] for row in numbers["searches"].values()]
+        share = float(np.mean([row[adaptive] < row[plain] for row in trials]))
+        what = f"{adaptive}: tasks with fewer trials than {plain}"
+        claims.append(_claim(what, share, ">=", 1))
     return claims
 
 
-def numbers(results: Results, directions: Results, made: dict[str, Any]) -> Any:
-    """All that is reported, as JSON keeps it; `directions` may be empty.
+def numbers(
+    results: Results, directions: Results, searches: Results, made: dict[str, Any]
+) -> Any:
+    """All that is reported, as JSON keeps it; `directions`, `searches` may be empty.
 
     Args:
         results: of the contenders and grids.
         directions: of the directions, each with its own grid and freed.
+        searches: of the ways to go on from a rejected trial.
         made: what `made_by` says.
     """
     everyone = _names(results)
@@ -224,6 +248,7 @@ def numbers(results: Results, directions: Results, made: dict[str, Any]) -> Any:
             if RIVAL in single and not name.endswith("everywhere")
         },
         "directions": _directions(directions) if directions else {},
+        "searches": _searches(searches),
         "loss floor": LOSS_FLOOR,
         "ratio cap": scores.RATIO_CAP,
     }

@@ -131,6 +131,14 @@ def costs_to_best(
     ]
 
 
+def trials_per_step(task: Mapping[str, Any], name: str) -> np.ndarray:
+    """Trials that a contender made in a step on average, per seed."""
+    record = task["records"][name]
+    trials = np.asarray(record["trials"][0], float)
+    gradients = np.asarray(record["costs"], float)[:, -1] - trials
+    return trials / (gradients / GRADIENT_COST)
+
+
 class Comparison(NamedTuple):
     """A contender against a grid, over all races of some tasks.
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from examples.benchmark import scores
+from examples.benchmark import registry, scores
 from examples.benchmark.report import OURS, RIVAL
 
 
@@ -160,6 +160,20 @@ def _directions(found: Mapping[str, Any]) -> str:
     return table(["direction", "tasks at or below", *_COMPARISON], rows)
 
 
+def _searches(found: Mapping[str, Any]) -> str:
+    rows = [
+        [
+            task,
+            *(f"{trials:.2f}" for trials in row["trials of a step"].values()),
+            ratio_text(scores.geometric_mean(np.asarray(row["ratios"]))),
+            " ".join(ratio_text(ratio) for ratio in row["ratios"]),
+        ]
+        for task, row in found["searches"].items()
+    ]
+    trials = [f"trials a step, {name}" for name in registry.SEARCHES]
+    return table(["task", *trials, "ratio of the losses", "by seed"], rows)
+
+
 def _exceptions(found: Mapping[str, Any]) -> str:
     rows = [
         [
@@ -224,6 +238,12 @@ def markdown(found: Mapping[str, Any], num_sizes: int) -> str:
             "Each direction with `auto` to the best of its own grid of constant steps."
         )
         parts += ["## Other directions", text, _directions(found)]
+    if found["searches"]:
+        text = (
+            "SLS with `adaptive_backtracking` instead of `backtracking`, all else"
+            " equal: trials a step, and the final loss to that of the other."
+        )
+        parts += ["## What adaptive backtracking saves", text, _searches(found)]
     if found["exceptions"]:
         parts += [f"## Races that `{OURS}` lost by more than it aims at"]
         parts += [_exceptions(found)]

@@ -10,10 +10,11 @@ from optaxls._types import InitialStep, Origin, Outcome
 
 
 class HindsightMemory(NamedTuple):
-    """The mean iterate, the slope against it, its means, the usual loss, the step size.
+    """The mean iterate, the slope against it, its means, what is usual, the step size.
 
-    ``way_slope`` is the slope of the last step's batch, ``hindsight_step`` what was
-    judged right, ``recent_step`` the longest that was taken of late.
+    ``way_slope`` is the slope of the last step's batch, ``mean_steepness`` the usual
+    slope along the direction per unit of distance, ``hindsight_step`` what was judged
+    right, ``recent_step`` the longest that was taken of late.
     """
 
     mean_params: Any
@@ -21,6 +22,7 @@ class HindsightMemory(NamedTuple):
     mean_slope: jax.Array
     mean_abs_slope: jax.Array
     mean_abs_value: jax.Array
+    mean_steepness: jax.Array
     hindsight_step: jax.Array
     recent_step: jax.Array
     num_judged: jax.Array
@@ -70,21 +72,30 @@ def _at_most_tenfold(number: jax.Array, usual: jax.Array) -> jax.Array:
     return jnp.clip(number, -bound, bound)
 
 
+def _steepness(origin: Origin) -> jax.Array:
+    length = jnp.sqrt(origin.direction_sqnorm)
+    return jnp.abs(origin.slope) / jnp.where(length > 0, length, 1)
+
+
 def _judged(memory: HindsightMemory, origin: Origin, decay: Any) -> HindsightMemory:
     """The memory after a look back from ``origin``, the step size not yet changed."""
     way_slope = _slope_of_way(memory, origin)
     seen = (memory.num_judged - 1).astype(way_slope.dtype)
     usual = memory.mean_abs_slope / jnp.maximum(1 - decay**seen, 1 - decay)
     slope = _at_most_tenfold(way_slope, usual)
-    value = jnp.abs(origin.value)
-    usual = _at_most_tenfold(value, memory.mean_abs_value)
+    value, steepness = jnp.abs(origin.value), _steepness(origin)
+
+    def mean(old: jax.Array, number: jax.Array) -> jax.Array:
+        return decay * old + (1 - decay) * _at_most_tenfold(number, old)
+
     new = memory._replace(
         way_slope=way_slope,
         mean_slope=decay * memory.mean_slope + (1 - decay) * slope,
         mean_abs_slope=decay * memory.mean_abs_slope + (1 - decay) * jnp.abs(slope),
-        mean_abs_value=decay * memory.mean_abs_value + (1 - decay) * usual,
+        mean_abs_value=mean(memory.mean_abs_value, value),
+        mean_steepness=mean(memory.mean_steepness, steepness),
     )
-    first = memory._replace(mean_abs_value=value)
+    first = memory._replace(mean_abs_value=value, mean_steepness=steepness)
     return _tree.select(memory.num_judged > 0, new, first)
 
 
@@ -100,13 +111,16 @@ def _corrected(
 
 
 def _braked(step_size: jax.Array, seen: HindsightMemory, origin: Origin) -> jax.Array:
-    """Promises no more decrease than the loss is large, or usually is, by a quarter.
+    """Promises no more decrease than the loss is large, also at the usual steepness.
 
-    A quarter of the usual loss, so that a loss may become negative: the loss of one
-    batch alone would hold it back at 0 for good.
+    A batch that is fitted has no slope, so that no step along its direction seems too
+    long. The others pay for it: a direction such as the sign is as long as ever.
+    A hundredth of the usual loss is always allowed, so that a loss may become
+    negative: the loss of one batch alone would hold it back at 0 for good.
     """
-    most = jnp.maximum(jnp.abs(origin.value), seen.mean_abs_value / 4)
-    promise = -step_size * origin.slope
+    most = jnp.maximum(jnp.abs(origin.value), seen.mean_abs_value / 100)
+    usual = seen.mean_steepness * jnp.sqrt(origin.direction_sqnorm)
+    promise = step_size * jnp.maximum(-origin.slope, usual)
     too_much = (seen.num_judged > 0) & (promise > most)
     return jnp.where(too_much, step_size * (most / promise), step_size)
 
@@ -143,11 +157,14 @@ def hindsight(
 
     The test sees a step that is too long one step late. So none is proposed that
     promises more decrease than the loss is large:
-    :math:`-\eta\langle g, d\rangle \le \max(|f|, V/4)` with V the mean of the batches'
-    :math:`|f|`. That brakes one batch; what is remembered is at most twice the longest
-    step taken of late (10 steps or so, by ``decay``). Near 0, where a network
-    of ReLUs would die of one long step, it is the Polyak step; a loss far from 0,
-    above or below, is not braked.
+    :math:`\eta \max(-\langle g, d\rangle, R\|d\|) \le \max(|f|, V/100)` with V the
+    mean of the batches' :math:`|f|` and R that of
+    :math:`|\langle g, d\rangle| / \|d\|`, the usual slope per unit of distance. That
+    brakes one batch; what is remembered is at most twice the longest step taken of late
+    (10 steps or so, by ``decay``). Near 0, where a network of ReLUs would die of one
+    long step, it is the Polyak step, and a batch that is fitted already makes but a
+    short one, however long its direction; a loss far from 0, above or below, is not
+    braked.
 
     Args:
       rate: dimensionless, > 0.
@@ -162,9 +179,9 @@ def hindsight(
 
     State:
       ``hindsight_step``, ``way_slope`` (h), ``mean_slope``, ``mean_abs_slope``,
-      ``mean_abs_value``, ``recent_step``, scalars; ``mean_params``, like params,
-      float32 or wider; ``num_judged``, int32. A batch that is not finite leaves all of
-      them.
+      ``mean_abs_value``, ``mean_steepness``, ``recent_step``, scalars; ``mean_params``,
+      like params, float32 or wider; ``num_judged``, int32. A batch that is not finite
+      leaves all of them.
 
     Raises:
       ValueError: an argument lies outside its range.
@@ -196,7 +213,9 @@ def hindsight(
         zero = jnp.zeros((), _tree.scalar_dtype(params))
         first = jnp.asarray(initial_step_size, zero.dtype)
         none = jnp.zeros((), jnp.int32)
-        return HindsightMemory(_wide(params), zero, zero, zero, zero, first, zero, none)
+        return HindsightMemory(
+            _wide(params), zero, zero, zero, zero, zero, first, zero, none
+        )
 
     def propose(memory: HindsightMemory, origin: Origin) -> jax.Array:
         seen = _judged(memory, origin, decay)

@@ -28,7 +28,7 @@ from examples.benchmark.arrays import Split
 from examples.benchmark.contenders import Contender
 from examples.benchmark.networks import MLP
 from examples.benchmark.scores import RATIO_CAP
-from examples.benchmark.tasks import QUICK, TASKS, Task, accuracy, entropy
+from examples.benchmark.tasks import QUICK, Task, accuracy, entropy
 from tests.examples.conftest import ROOT
 
 STEPS = 20
@@ -319,6 +319,7 @@ def raced(tmp_path) -> Path:
     for folder, contenders in (
         ("main", registry.QUICK),
         ("directions", ("sign", "auto(sign)")),
+        ("searches", registry.SEARCHES),
     ):
         (tmp_path / folder).mkdir()
         for number, name in enumerate(QUICK):
@@ -347,11 +348,31 @@ def test_lost_races_are_told(raced):
     file = raced / "main" / f"{QUICK[0]}.json"
     results = {QUICK[0]: json.loads(file.read_text())}
     results[QUICK[0]]["records"]["auto"] = record([0.12])
-    found = report.numbers(results, {}, {})
+    found = report.numbers(results, {}, {}, {})
     (lost,) = found["exceptions"]
     assert lost["ratio"] == pytest.approx(1.2) and lost["grid's run"].startswith("sgd")
     claims = {claim["claim"]: claim["met"] for claim in found["claims"]}
     assert not claims["worst ratio to it"]
+
+
+def test_what_adaptive_backtracking_saves():
+    """Of 20 gradients, three passes each; the budget is 60 passes."""
+    plain, adaptive = record([0.1, 0.4]), record([0.2, 0.1])
+    plain["trials"], adaptive["trials"] = [[15.0, 24.0]], [[0.0, 15.0]]
+    searches = {
+        "one": results_of(backtracking=plain, adaptive_backtracking=adaptive),
+        "two": results_of(backtracking=adaptive, adaptive_backtracking=plain),
+    }
+    own = record([0.1, 0.1])
+    main = {name: results_of(sgd=SGD, adam=ADAM, auto=own) for name in searches}
+    found = report.numbers(main, {}, searches, {})
+    # 15 trials leave 45 passes, so 15 steps; 24 leave 36, so 12.
+    assert found["searches"]["one"] == {
+        "trials of a step": {"backtracking": 1.5, "adaptive_backtracking": 0.5},
+        "ratios": pytest.approx([2, 0.25]),
+    }
+    (claim,) = [c for c in found["claims"] if c["claim"].startswith("adaptive")]
+    assert claim["value"] == 0.5 and not claim["met"]
 
 
 @pytest.mark.parametrize(
@@ -370,10 +391,6 @@ def test_command_refuses_in_one_line(raced, capsys, arguments, message):
     assert captured.out == "" and len(captured.err.splitlines()) == 1
     assert captured.err.startswith("error: ") and message in captured.err
     assert sorted(raced.rglob("*")) == before
-
-
-def test_every_task_is_fast_or_slow():
-    assert set(__main__.SLOW) < set(TASKS)
 
 
 @pytest.mark.slow

@@ -17,10 +17,14 @@ RATE, TOLERANCE, DECAY, FIRST = 1.5, 0.1, 0.8, 0.05
 VALUE = jnp.array(1e6)  # far from 0: no brake
 
 
+def norm(vector):
+    return float(np.linalg.norm(vector))
+
+
 def oracle(gradients, values, w):
     """Step sizes and points from the formulas, in float64."""
     mean, slope, abs_slope, step_size, k, steps = w, 0.0, 0.0, FIRST, 0, []
-    usual_value = recent = 0.0
+    usual_value = steepness = recent = 0.0
     for g, value in zip(gradients, values, strict=True):
         applied = step_size
         if k > 0:
@@ -36,10 +40,14 @@ def oracle(gradients, values, w):
                 step_size *= math.exp(RATE * excess / (k + 10))
             tempered = min(abs(value), 10 * usual_value)
             usual_value = DECAY * usual_value + (1 - DECAY) * tempered
-            most = max(abs(value), usual_value / 4)
-            applied = min(step_size, most / float(g @ g))
+            # Of -g the slope per unit of distance is |g|.
+            tempered = min(norm(g), 10 * steepness)
+            steepness = DECAY * steepness + (1 - DECAY) * tempered
+            most = max(abs(value), usual_value / 100)
+            steepest = max(norm(g), steepness)
+            applied = min(step_size, most / (norm(g) * steepest))
         else:
-            usual_value = abs(value)
+            usual_value, steepness = abs(value), norm(g)
         recent = max(applied, DECAY * recent)
         step_size = min(step_size, 2 * recent)
         w = w - applied * g
@@ -127,11 +135,32 @@ def test_the_brake_is_for_one_batch():
         promised = float(state.step_size)
         kept = float(state.initial_step.hindsight_step)
         if value == 1e-3:
-            # A quarter of the usual loss is more than this batch's.
+            # A hundredth of the usual loss is more than this batch's.
             usual = float(state.initial_step.mean_abs_value)
-            assert promised == pytest.approx(min(kept, usual / 4), rel=1e-5)
+            assert usual / 100 > value
+            assert promised == pytest.approx(min(kept, usual / 100), rel=1e-5)
         else:
             assert promised == kept
+
+
+def test_a_batch_that_is_fitted_moves_little_though_its_direction_is_long():
+    """Its own slope promises next to nothing, whatever the step size."""
+    tx = optaxls.scale_by_initial_step(optaxls.hindsight(initial_step_size=0.1))
+    w, sign = jnp.array([1.0]), jnp.array([-1.0])
+    state = tx.init(w)
+    for value in (1.0, 1.0, 1e-3, 1.0):
+        gradient = jnp.array([value])
+        updates, state = tx.update(
+            sign, state, w, value=jnp.array(value), grad=gradient
+        )
+        memory = state.initial_step
+        if value == 1e-3:
+            most = float(memory.mean_abs_value) / 100
+            promised = float(memory.mean_steepness) * state.step_size
+            assert promised == pytest.approx(most, rel=1e-5)
+            assert abs(updates[0]) < 0.2 * memory.hindsight_step
+        else:
+            assert state.step_size == memory.hindsight_step
 
 
 def test_a_loss_may_become_negative():
