@@ -11,6 +11,7 @@ rounds, with its quartiles. Close other programs: a busy machine widens the quar
 """
 
 import dataclasses
+import importlib.util
 import json
 import sys
 from collections.abc import Sequence
@@ -122,6 +123,29 @@ def searches(task: Task, steps: int) -> dict[str, dict[str, float]]:
     return rows
 
 
+def in_torch(task: Task, rounds: int) -> dict[str, Any]:
+    """The same in PyTorch, to its own SGD and floor, and its SGD to that of JAX."""
+    # Only here, for it is an extra, and takes seconds to import.
+    from examples.benchmark import cost_torch
+
+    theirs = cost_torch.converted(task)
+    runners = [Runner(contender, theirs) for contender in cost_torch.contenders()]
+    jax_sgd = Runner(cost_steps.sgd()._replace(name="SGD in JAX"), task)
+    times = in_turns([*runners, jax_sgd], rounds)
+    if runners[-1].carry.trials != 1:
+        raise AssertionError(f"{task.name}: a forced step in torch took several trials")
+    return {
+        "floor to SGD": times.ratio("floor", "SGD"),
+        "one trial to SGD": times.ratio("one trial", "SGD"),
+        "one trial to floor": times.ratio("one trial", "floor"),
+        "SGD to SGD in JAX": times.ratio("SGD", "SGD in JAX"),
+    }
+
+
+def _has_torch() -> bool:
+    return importlib.util.find_spec("torch") is not None
+
+
 def programs(task: Task, repeats: int) -> dict[str, dict[str, float]]:
     """Memory and compile time, to SGD; loops with more than forward passes in them."""
     contenders = [
@@ -159,11 +183,13 @@ def measure(settings: Settings) -> dict[str, Any]:
     if settings.quick:
         tiny = cost_models.tiny_tasks()
         tasks = {name: tiny[name] for name in _MODELS_OVER_SEEDS}
-    found: dict[str, Any] = {"steps": {}, "seeds": {}, "programs": {}}
+    found: dict[str, Any] = {"steps": {}, "torch": {}, "seeds": {}, "programs": {}}
     for name, task in tasks.items():
         print(f"{name} ...", file=sys.stderr, flush=True)
         found["programs"][name] = programs(task, repeats)
         found["steps"][name] = one_step(task, rounds)
+        if _has_torch():
+            found["torch"][name] = in_torch(task, rounds)
     for name in _MODELS_OVER_SEEDS:
         found["seeds"][name] = over_seeds(tasks[name], rounds)
     found["searches"] = searches(tasks[_MODEL_OF_SEARCHES], 50 * repeats)
@@ -194,7 +220,8 @@ def _run(settings: Settings) -> None:
     print(cost_report.tables(found))
     if cost_steps.of_jaxopt() is None:
         print("\njaxopt is not installed (extra: benchmark), so it was left out.")
-    print("Searches in torch are not measured.")
+    if not _has_torch():
+        print("torch is not installed (extra: torch), so it was left out.")
     print(f"\nPicture: {out / 'cost.png'}\nNumbers: {out / 'cost.json'}")
 
 

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 _IMAGE = (16, 16)
 _CHANNELS = (32, 64)
 _CLASSES = 10
-_VOCABULARY, _WIDTH, _HEADS, _BLOCKS = 256, 64, 4, 2
+_VOCABULARY, _WIDTH, HEADS, _BLOCKS = 256, 64, 4, 2
 
 
 class Task(NamedTuple):
@@ -104,7 +104,7 @@ def _normalise(x: jax.Array) -> jax.Array:
 
 def _attend(x: jax.Array, block: Any) -> jax.Array:
     rows, length, width = x.shape
-    shape = (rows, length, 3, _HEADS, width // _HEADS)
+    shape = (rows, length, 3, HEADS, width // HEADS)
     parts = (x @ block["qkv"]).reshape(shape)
     query, key, value = (parts[:, :, place] for place in range(3))
     mixed = jax.nn.dot_product_attention(query, key, value, is_causal=True)

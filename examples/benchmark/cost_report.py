@@ -63,6 +63,8 @@ def tables(found: Mapping[str, Any]) -> str:
         for name, row in steps.items()
     }
     parts.insert(0, _table("A step of SGD", milliseconds))
+    if found["torch"]:
+        parts.append(_table("PyTorch: median (quartiles)", _turned(found["torch"])))
     compiled = {model: row["programs"] for model, row in steps.items()}
     parts.append(_table("Programs compiled in a training loop", _turned(compiled)))
     parts.append(

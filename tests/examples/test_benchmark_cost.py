@@ -109,3 +109,23 @@ def test_rounds_that_cannot_be_are_refused(tmp_path, capsys):
     assert cost.main(["--rounds", "0", "--out", str(tmp_path / "out")]) == 2
     assert "--rounds must be at least 1" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("model", TINY)
+def test_torch_times_the_same_models_and_the_same_steps(model):
+    """Skipped in CI, which has no PyTorch (extra: torch)."""
+    pytest.importorskip("torch")
+    from examples.benchmark import cost_torch
+
+    task = TINY[model]
+    theirs, loss = cost_torch.converted(task), task.loss(task.params(), task.batch)
+    sgd = cost_steps.sgd()
+    (params, _), _ = sgd.step(task)(sgd.start(task, task.params()), task.batch)
+    after = task.loss(params, task.batch)
+    assert loss - after > 1e-4
+    for contender in cost_torch.contenders():
+        carry = contender.start(theirs, task.params())
+        carry, _ = contender.jitted(theirs)(carry, theirs.batch)
+        found = theirs.loss(carry.params, theirs.batch).item()
+        assert found == pytest.approx(float(after), abs=0.01 * float(loss - after))
+        assert carry.trials == (contender.name == "one trial")
