@@ -133,7 +133,7 @@ def make_origin(
         # Reversed, as the search uses it: of -grad that is the gradient itself.
         slope=-_tree.inner(grad, _tree.reverse(direction), value.dtype),
         grad_sqnorm=_tree.sqnorm(grad, value.dtype),
-        direction_sqnorm=_tree.sqnorm(direction, value.dtype),
+        direction_sqnorm=_tree.sqnorm(_tree.reverse(direction), value.dtype),
         rounding=rounding(params, grad, value, value_rounding),
         value_rounding=value_rounding,
         lower_bound=None if lower_bound is None else as_scalar(lower_bound, dtype),

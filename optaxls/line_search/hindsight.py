@@ -51,7 +51,9 @@ def _mean_with(memory: HindsightMemory, params: Any) -> Any:
     def leaf(mean, w):
         if not _tree.is_inexact(w):
             return mean
-        return mean + weight.astype(jnp.real(mean).dtype) * (w - mean)
+        # Not of w less the mean, of which the slope is taken: a difference that both
+        # use would be kept, a copy of the params.
+        return mean - weight.astype(jnp.real(mean).dtype) * (mean - w)
 
     return jax.tree.map(leaf, memory.mean_params, params)
 
