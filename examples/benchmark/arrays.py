@@ -21,13 +21,13 @@ class Split(NamedTuple):
     y_test: np.ndarray
 
 
-def _table(load: Callable[..., Any]) -> tuple[np.ndarray, np.ndarray]:
+def table(load: Callable[..., Any]) -> tuple[np.ndarray, np.ndarray]:
     """A data set of scikit-learn: inputs and targets."""
     x, y = load(return_X_y=True)
     return np.asarray(x), np.asarray(y)
 
 
-def _split(x: np.ndarray, y: np.ndarray) -> Split:
+def standardised(x: np.ndarray, y: np.ndarray) -> Split:
     """A fifth (of each class) to test; inputs standardised."""
     stratify = y if y.ndim == 1 else None
     parts = train_test_split(x, y, test_size=0.2, random_state=0, stratify=stratify)
@@ -42,7 +42,7 @@ def _split(x: np.ndarray, y: np.ndarray) -> Split:
 
 def flat_digits() -> Split:
     """Digits as vectors of 64."""
-    return _split(*_table(datasets.load_digits))
+    return standardised(*table(datasets.load_digits))
 
 
 def row_digits() -> Split:
@@ -87,12 +87,12 @@ def text(vocabulary_size: int, length: int) -> Split:
 
 def cancer() -> Split:
     """Breast cancer: 30 features, 2 classes."""
-    return _split(*_table(datasets.load_breast_cancer))
+    return standardised(*table(datasets.load_breast_cancer))
 
 
 def wine() -> Split:
     """Wine: 13 features, 3 classes, 142 examples."""
-    return _split(*_table(datasets.load_wine))
+    return standardised(*table(datasets.load_wine))
 
 
 def kernel(split: Split) -> Split:
@@ -107,8 +107,8 @@ def kernel(split: Split) -> Split:
 
 def diabetes() -> Split:
     """Diabetes: 10 features, a progression in units of its deviation."""
-    x, y = _table(datasets.load_diabetes)
-    return _split(x, ((y - y.mean()) / y.std())[:, None])
+    x, y = table(datasets.load_diabetes)
+    return standardised(x, ((y - y.mean()) / y.std())[:, None])
 
 
 def linear_map() -> Split:
@@ -127,7 +127,7 @@ def teacher(noise: float) -> Split:
     hidden = np.tanh(x @ rng.standard_normal((10, 16)) / np.sqrt(10) * 2)
     y = hidden @ rng.standard_normal((16, 1)) / 4
     y = y / y.std()
-    return _split(x, y + noise * rng.standard_normal(y.shape))
+    return standardised(x, y + noise * rng.standard_normal(y.shape))
 
 
 def least_squares(noise: float) -> Split:
@@ -141,7 +141,7 @@ def least_squares(noise: float) -> Split:
     x = (x * np.logspace(0, -1, 50)) @ mixing
     y = x @ mixing.T @ weights
     y = y / y.std()
-    return _split(x, y + noise * rng.standard_normal(y.shape))
+    return standardised(x, y + noise * rng.standard_normal(y.shape))
 
 
 def zipf_classes() -> Split:
@@ -153,4 +153,4 @@ def zipf_classes() -> Split:
     counts = np.bincount(labels, minlength=50)
     labels = labels[counts[labels] > 4]
     x = 0.7 * centres[labels] + rng.standard_normal((len(labels), 40))
-    return _split(x, labels)
+    return standardised(x, labels)

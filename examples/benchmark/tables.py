@@ -205,6 +205,11 @@ lowest training loss. "At": median share of the budget spent when the grid's bes
 loss was first reached (checkpoints every twentieth). Time of a step: to that of
 {rival}, geometric mean over tasks, on a machine that may have been busy."""
 
+_HELD_OUT = """\
+Held out until the rule's parts and numbers were chosen. Its brake was changed after
+that, with all tasks in view; `python -m examples.benchmark.transfer` races tasks that
+were made later still ([table](transfer/transfer.md))."""
+
 
 def markdown(found: Mapping[str, Any], num_sizes: int) -> str:
     """All tables with headings, and how to read them.
@@ -227,6 +232,7 @@ def markdown(found: Mapping[str, Any], num_sizes: int) -> str:
         "## All contenders",
         _contenders(found),
         "## Tasks held out while the rule was chosen, and the others",
+        _HELD_OUT,
         _groups(found),
         f"## `{OURS}` against each contender",
         _pairs(found),

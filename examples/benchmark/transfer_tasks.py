@@ -1,4 +1,5 @@
-"""Tasks of the benchmark made wider, deeper, longer, larger, or changed half-way.
+"""Tasks of the benchmark made wider, deeper, longer, larger, or changed half-way; and
+tasks that are new.
 
 The number of steps stays what it was: a user who changes the batch changes nothing
 else, so that a smaller batch sees fewer examples.
@@ -17,9 +18,11 @@ from examples.benchmark.contenders import (
     ADAM_GRID,
     CONSTANT_GRIDS,
     OURS,
+    PEERS,
     SGD_GRID,
     Contender,
 )
+from examples.benchmark.new_tasks import NEW_TASKS
 from examples.benchmark.race import Curves, last_loss
 from examples.benchmark.tasks import TASKS, Task, entropy
 
@@ -30,6 +33,7 @@ LONG = 20_000
 
 _SGD, _ADAM = CONSTANT_GRIDS
 _AUTO = next(contender for contender in OURS if contender.name == "auto")
+_PRODIGY = next(contender for contender in PEERS if contender.name == "prodigy")
 
 
 def _against(sgd: tuple[float, ...], adam: tuple[float, ...]) -> tuple[Contender, ...]:
@@ -39,6 +43,7 @@ def _against(sgd: tuple[float, ...], adam: tuple[float, ...]) -> tuple[Contender
 
 # SGD from 3e-3 to 1, Adam from 3e-4 to 0.1.
 _RIVALS = _against(SGD_GRID[2:8], ADAM_GRID[2:8])
+_RIVALS_ON_NEW_TASKS = (*_against(SGD_GRID, ADAM_GRID), _PRODIGY)
 
 
 def last_score(curves: Curves) -> np.ndarray:
@@ -51,7 +56,7 @@ class Variant(NamedTuple):
 
     Attributes:
         task: with its number of steps.
-        contenders: `auto` and a small grid.
+        contenders: `auto` and a grid; on new tasks the whole grid, and Prodigy.
         seeds: how many.
         final: what is compared, from what the races returned.
     """
@@ -125,7 +130,7 @@ def _million() -> Variant:
 
 
 def variants() -> dict[str, Variant]:
-    """All of them, by name; the quickest come first."""
+    """All of them, by name."""
     found = {}
     for name in BASES:
         task = TASKS[name]()
@@ -139,6 +144,8 @@ def variants() -> dict[str, Variant]:
     long = TASKS["teacher_noise"]()._replace(num_steps=LONG)
     found[f"teacher_noise-{LONG}-steps"] = Variant(long)
     found["digits_million"] = _million()
+    for name, make in NEW_TASKS.items():
+        found[f"new-{name}"] = Variant(make(), _RIVALS_ON_NEW_TASKS)
     return found
 
 

@@ -56,7 +56,8 @@ def auto(
       the decrease that its slope promises. That finds the unit of the direction.
     - Every later step is judged by ``hindsight``: the slope, on a fresh batch, along
       the way come so far. Noisy problems anneal, separable ones grow their step. No
-      step promises more decrease than the loss is large.
+      step promises more decrease than the loss is large, neither by this batch's
+      slope nor by the usual one.
     - ``extrapolated``: momentum from the mean iterate, which averages the noise out.
 
     Args:
