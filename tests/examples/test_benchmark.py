@@ -21,17 +21,12 @@ from examples.benchmark import (
     registry,
     report,
     scores,
-    transfer,
-    transfer_tasks,
 )
-from examples.benchmark.arrays import Split
 from examples.benchmark.contenders import Contender
-from examples.benchmark.networks import MLP
 from examples.benchmark.scores import RATIO_CAP
-from examples.benchmark.tasks import QUICK, Task, accuracy, entropy
+from examples.benchmark.tasks import QUICK, Task
+from tests.examples.benchmark_tasks import STEPS, tiny_task
 from tests.examples.conftest import ROOT
-
-STEPS = 20
 
 
 def record(*final: Sequence[float | None], scores: Any = None, initial=1.0) -> dict:
@@ -177,15 +172,6 @@ def test_groups_of_tasks():
     assert "held out" not in scores.by_group({"a": results["a"]})
 
 
-def tiny_task(rows: int = 50, **settings: Any) -> Task:
-    """Two classes of points in the plane, told apart by a small network."""
-    x = np.random.default_rng(0).standard_normal((rows, 2)).astype(np.float32)
-    y = (x[:, 0] * x[:, 1] > 0).astype(np.int32)
-    settings = {"batch_size": 8, "num_steps": STEPS} | settings
-    split = Split(x, y, x, y)
-    return Task("tiny", MLP((8, 2)), split, entropy, accuracy, **settings)
-
-
 @pytest.mark.parametrize("rows, batch_size", [(50, 8), (16, 8), (10, 10)])
 def test_no_row_comes_twice_in_an_epoch(rows, batch_size):
     task = tiny_task(rows, batch_size=batch_size)
@@ -266,39 +252,6 @@ def test_without_trials_all_steps_are_made_with_every_size():
     assert curves.losses.shape == (2, 2, race.CHECKPOINTS + 1)
     np.testing.assert_array_equal(curves.losses[0, :, 0], curves.losses[0, :, -1])
     assert (curves.losses[1, :, -1] < curves.losses[1, :, 0]).all()
-
-
-def test_labels_change_after_half_of_the_steps():
-    task = transfer_tasks.with_change(tiny_task())
-    x, y = task.split.x_train, task.split.y_train
-    first, second = np.split(task.batches(seed=0), 2)
-    np.testing.assert_array_equal(first, tiny_task().batches(seed=0)[: STEPS // 2])
-    assert first.max() < 50 <= second.min()
-    np.testing.assert_array_equal(x[second - 50], x[second])
-    np.testing.assert_array_equal((y[second - 50] + 5) % 10, y[second])
-    np.testing.assert_array_equal(task.split.y_test, y[50:])
-    assert task._replace(num_steps=10).batches(seed=0).max() >= 50
-
-
-def test_variants_change_one_thing():
-    assert len(transfer_tasks.BASES) == 3
-    variants = transfer_tasks.variants()
-    base, wide, deep = (
-        variants[f"cancer_mlp-{what}"].task
-        for what in ("as-it-is", "width-x4", "depth-x2")
-    )
-    assert base.model.widths == (32, 32, 2)  # pyright: ignore
-    assert wide.model.widths == (128, 128, 2)  # pyright: ignore
-    assert deep.model.widths == (32, 32, 32, 32, 2)  # pyright: ignore
-    sizes = [
-        variants[f"teacher_noise-batch-x{factor}"].task.batch_size
-        for factor in ("0.125", "4", "16")
-    ]
-    assert sizes == [8, 256, 1000]  # no more than there are examples
-    million = variants["digits_million"].task
-    params = jax.eval_shape(million.init, jax.random.key(0))
-    assert sum(leaf.size for leaf in jax.tree.leaves(params)) > 1_000_000
-    assert million.num_steps == 5000
 
 
 def synthetic(contenders: tuple[str, ...], held_out: bool) -> dict[str, Any]:
@@ -404,14 +357,3 @@ def test_quick_on_one_task(tmp_path):
     found = json.loads((tmp_path / "results.json").read_text())
     assert set(found["tasks"]) == {QUICK[-1]}
     assert set(registry.QUICK) - set(registry.GRIDS) < set(found["contenders"]["all"])
-
-
-@pytest.mark.long
-def test_quick_transfer(tmp_path, capsys):
-    assert transfer.main(["--quick", "--out", str(tmp_path)]) == 0
-    found = json.loads((tmp_path / "transfer.json").read_text())["variants"]
-    assert len(found) == 2
-    assert all(len(row["ratios"]) == 1 for row in found.values())
-    assert all(name in capsys.readouterr().out for name in list(found)[:1])
-    assert (tmp_path / "transfer.png").exists()
-    assert transfer.main(["--variants", "none", "--out", str(tmp_path)]) == 2
