@@ -229,6 +229,7 @@ def markdown(found: Mapping[str, Any], num_sizes: int) -> str:
         read,
         f"## What `{OURS}` aims at, on all tasks and three seeds",
         _claims(found),
+        "Why some are not met is told in the README of `examples/benchmark`.",
         "## All contenders",
         _contenders(found),
         "## Tasks held out while the rule was chosen, and the others",
