@@ -84,6 +84,11 @@ def scale(factor: jax.Array, tree: Any, *, where: jax.Array) -> Any:
     return jax.tree.map(leaf_scale, tree)
 
 
+def difference(left: Any, right: Any) -> Any:
+    """``left - right``; leaves that are not trained stay those of ``left``."""
+    return jax.tree.map(lambda a, b: a - b if is_inexact(a) else a, left, right)
+
+
 def reverse(tree: Any) -> Any:
     """``-tree``; integer leaves stay as they are.
 

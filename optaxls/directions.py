@@ -62,7 +62,9 @@ def cautious(*, name: str = "cautious") -> optax.GradientTransformationExtraArgs
         def descends(d, g):
             if not _tree.is_inexact(d):
                 return jnp.zeros((0,), bool)
-            return jnp.real(jnp.asarray(d) * g) < 0
+            # Of real numbers the signs: the product of small ones is 0.
+            sign = d if jnp.iscomplexobj(d) else jnp.sign(d)
+            return jnp.real(jnp.asarray(sign) * g) < 0
 
         kept = jax.tree.map(descends, held, grad)
         dtype = _tree.scalar_dtype(held)

@@ -81,3 +81,10 @@ def test_an_exploded_gradient_enters_as_ten_usual_ones():
     assert exploded[-1] == pytest.approx(0.5 * exploded[-2] + 30.0, rel=1e-5)
     plain = guarded_steps([1.0, 1.0, 9.9])
     assert plain[-1] == pytest.approx(0.5 * plain[-2] + 29.7, rel=1e-5)
+
+
+def test_cautious_compares_signs_and_not_products():
+    """1e-25 squared is 0 in float32."""
+    tx, d = optaxls.cautious(), jnp.array([-1e-25, 1e-25])
+    updates, _ = tx.update(d, tx.init(d), d, grad=jnp.abs(d))
+    np.testing.assert_allclose(updates, [-2e-25, 0.0], rtol=1e-6)

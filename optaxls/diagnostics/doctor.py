@@ -138,7 +138,8 @@ def diagnose(
       A ``Report``; ``print`` it, or ``report.plot()``.
 
     Raises:
-      ValueError: an argument lies outside its range.
+      ValueError: an argument lies outside its range; an example's loss lies below
+        ``lower_bound``.
 
     Cost:
       Six runs of ``num_steps`` or more, and nine times two gradients of every measured
@@ -177,6 +178,7 @@ def diagnose(
         steps = _points(longer * num_steps)
         plan = Plan(steps, batch_size, min(num_measured, count), chunk_size, seed)
         run = _trajectory.follow(loss_fn, params, data, _auto(), plan)
+        _check_bound(lower_bound, run.samples.values)
         growth = strong_growth(run.samples)
         measured = _findings.Measured(run, growth, tail, lower_bound, batch_size)
         if _findings.regime(measured) != "undecided":
@@ -193,6 +195,16 @@ def diagnose(
     group_losses = jax.vmap(by_group)(run.samples.values)
     curves = Curves(plan.steps, run.samples, growth, group_losses, rays)
     return _report(measured, pilots, by_group, curves)
+
+
+def _check_bound(lower_bound: float, values: jax.Array) -> None:
+    """Refuses a bound that losses of examples lie below, rounding apart."""
+    least, most = float(values.min()), float(jnp.abs(values).max())
+    if least < lower_bound - 1e-5 * max(most, abs(lower_bound)):
+        raise ValueError(
+            "lower_bound must be at most the least loss of an example, got"
+            f" {lower_bound} and a loss of {least:.6g}"
+        )
 
 
 def _report(

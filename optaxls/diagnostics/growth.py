@@ -36,8 +36,12 @@ class StrongGrowth(NamedTuple):
 
 def _fit(squared: jax.Array, gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
     """rho >= 1 and sigma^2 >= 0 of least relative squares; points on the last axis."""
-    unit = jnp.min(squared, -1, keepdims=True)
-    x, z = gradient / squared, unit / squared
+    # A point where no example has a gradient any more satisfies every bound.
+    counts = squared > 0
+    unit = jnp.min(squared, -1, keepdims=True, where=counts, initial=jnp.inf)
+    unit = jnp.where(jnp.isfinite(unit), unit, 1)
+    size = jnp.where(counts, squared, 1)
+    x, z = jnp.where(counts, gradient / size, 0), jnp.where(counts, unit / size, 0)
     sums = [jnp.sum(product, -1) for product in (x * x, x * z, z * z, x, z)]
     xx, xz, zz, sx, sz = sums
     det = xx * zz - xz**2
@@ -46,7 +50,10 @@ def _fit(squared: jax.Array, gradient: jax.Array) -> tuple[jax.Array, jax.Array]
     safe = jnp.where(usable, det, 1)
     free = ((zz * sx - xz * sz) / safe, (xx * sz - xz * sx) / safe)
     no_noise = (jnp.maximum(sx / jnp.where(xx > 0, xx, 1), 1), jnp.zeros_like(xx))
-    least_rho = (jnp.ones_like(xx), jnp.maximum((sz - xz) / zz, 0))
+    least_rho = (
+        jnp.ones_like(xx),
+        jnp.maximum((sz - xz) / jnp.where(zz > 0, zz, 1), 0),
+    )
 
     def misfit(rho, sigma):
         return (

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import optax
 
 from optaxls import _checks, _tree
+from optaxls._types import Condition, Origin, Trial, Verdict
 from optaxls.directions import cautious, guarded
 from optaxls.line_search._engine import bracketing
 from optaxls.line_search.conditions import armijo
@@ -34,6 +35,21 @@ def _decaying(
     return optax.GradientTransformationExtraArgs(rule.init, update)
 
 
+def _bounded(condition: Condition) -> Condition:
+    """No step that promises to lower the loss by more than ``2 max(|f|, 1)``.
+
+    Nothing that holds half of its promise does so where a loss cannot be negative;
+    one without a lower bound would be doubled up to the largest float.
+    """
+
+    def judge(memory: Any, origin: Origin, trial: Trial) -> Verdict:
+        verdict = condition.judge(memory, origin, trial)
+        excess = -trial.linear_change - 2 * jnp.maximum(jnp.abs(origin.value), 1)
+        return verdict._replace(too_long=jnp.maximum(verdict.too_long, excess))
+
+    return condition._replace(judge=judge)
+
+
 def auto(
     direction: optax.GradientTransformation | None = None,
     *,
@@ -53,7 +69,8 @@ def auto(
     - ``cautious``: coordinates that would climb the present batch are left out, so
       that every step goes down, and h below is not spoilt by momentum gone astray.
     - The first step is bracketed: halved or doubled to the longest that keeps half of
-      the decrease that its slope promises. That finds the unit of the direction.
+      the decrease that its slope promises. That finds the unit of the direction. It
+      promises at most ``2 max(|f|, 1)``, for losses without a lower bound.
     - Every later step is judged by ``hindsight``: the slope, on a fresh batch, along
       the way come so far. Noisy problems anneal, separable ones grow their step. No
       step promises more decrease than the loss is large, neither by this batch's
@@ -101,7 +118,7 @@ def auto(
     if direction is None:
         direction = optax.scale_by_adam(0.95, 0.99, nesterov=True)
     rule = scale_by_line_search(
-        armijo(0.5),
+        _bounded(armijo(0.5)),
         hindsight(rate, tolerance, decay),
         bracketing(2.0, max_trials),
         gate=first(1),

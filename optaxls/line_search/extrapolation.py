@@ -81,7 +81,7 @@ def extrapolated(
         state = cast(LineSearchState, new)
         memory = state.initial_step
         share = _share(state, memory)
-        way = jax.tree.map(jnp.subtract, params, memory.mean_params)
+        way = _tree.difference(params, memory.mean_params)
         # NaN params stay NaN by themselves; they must not enter by 0 * NaN.
         return _tree.add_scaled(updates, share, way, where=share > 0), state
 

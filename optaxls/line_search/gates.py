@@ -59,7 +59,7 @@ def first(n: int) -> Gate:
     """Searches in the first ``n`` steps only, then trusts the proposal.
 
     A step that cannot be searched, without a slope or with a batch that is not finite,
-    does not count.
+    does not count, nor does a search that found nothing: a proposal is to be trusted.
 
     Args:
       n: number of steps, >= 1.
@@ -68,7 +68,7 @@ def first(n: int) -> Gate:
       A gate for ``scale_by_line_search``.
 
     State:
-      ``num_steps``: searched ones, int32.
+      ``num_steps``: those whose search succeeded, int32.
 
     Raises:
       ValueError: ``n`` lies outside its range.
@@ -99,8 +99,8 @@ def first(n: int) -> Gate:
         return memory.num_steps < n
 
     def commit(memory: CountMemory, origin: Origin, outcome: Outcome) -> CountMemory:
-        searched = outcome.num_trials > 0
-        return _tree.select(searched, _count(memory, origin, outcome), memory)
+        found = (outcome.num_trials > 0) & outcome.accepted
+        return _tree.select(found, _count(memory, origin, outcome), memory)
 
     return Gate(_count_init, should_search, commit)
 

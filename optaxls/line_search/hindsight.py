@@ -64,7 +64,7 @@ def _slope_of_way(memory: HindsightMemory, origin: Origin) -> jax.Array:
     Its distance from w is that of the mean before, times 1 less the weight of w.
     """
     dtype = memory.mean_slope.dtype
-    way = jax.tree.map(jnp.subtract, origin.params, memory.mean_params)
+    way = _tree.difference(origin.params, memory.mean_params)
     return (1 - _weight(memory, dtype)) * _tree.inner(origin.grad, way, dtype)
 
 
@@ -84,6 +84,8 @@ def _judged(memory: HindsightMemory, origin: Origin, decay: Any) -> HindsightMem
     way_slope = _slope_of_way(memory, origin)
     seen = (memory.num_judged - 1).astype(way_slope.dtype)
     usual = memory.mean_abs_slope / jnp.maximum(1 - decay**seen, 1 - decay)
+    # The first slope has nothing but the losses to be compared with.
+    usual = jnp.where(seen > 1, usual, memory.mean_abs_value)
     slope = _at_most_tenfold(way_slope, usual)
     value, steepness = jnp.abs(origin.value), _steepness(origin)
 
@@ -107,7 +109,10 @@ def _corrected(
     """The step size before ``memory``, corrected by what was ``seen``."""
     known = seen.mean_abs_slope > 0
     ratio = seen.mean_slope / jnp.where(known, seen.mean_abs_slope, 1)
-    excess = jnp.where(known, jnp.clip(tolerance - ratio, -1, 1), 0)
+    # After two steps there is a way; without any slope along it they are too short to
+    # move the params at all.
+    unmoved = jnp.where(memory.num_judged > 1, 1, 0)
+    excess = jnp.where(known, jnp.clip(tolerance - ratio, -1, 1), unmoved)
     gain = rate / (memory.num_judged + 10).astype(excess.dtype)
     return memory.hindsight_step * jnp.exp(gain * excess)
 
@@ -129,9 +134,9 @@ def _braked(step_size: jax.Array, seen: HindsightMemory, origin: Origin) -> jax.
 
 def _wide(params: Any) -> Any:
     def leaf(w):
-        kind = jnp.result_type(w)
-        wide = jnp.promote_types(kind, jnp.float32)
-        return jnp.asarray(w, wide if _tree.is_inexact(w) else kind)
+        if not _tree.is_inexact(w):
+            return jnp.asarray(w)
+        return jnp.asarray(w, jnp.promote_types(jnp.result_type(w), jnp.float32))
 
     return jax.tree.map(leaf, params)
 
@@ -239,7 +244,11 @@ def hindsight(
             recent_step=recent,
             num_judged=_tree.one_more(memory.num_judged),
         )
-        # Where nothing moved there was nothing to judge.
-        return _tree.select(outcome.accepted, new, memory)
+        # Where nothing moved there was nothing to judge. A search that failed is gone
+        # on with, but not one over many decades: that was the batch's fault.
+        stands = (outcome.num_trials > 0) & (applied > 1e-12 * initial_step_size)
+        step_size = jnp.where(stands, applied, memory.hindsight_step)
+        unmoved = memory._replace(hindsight_step=step_size)
+        return _tree.select(outcome.accepted, new, unmoved)
 
     return InitialStep(init, propose, commit, uses=("value", "grad"))

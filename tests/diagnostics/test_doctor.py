@@ -125,6 +125,8 @@ def test_interpolation_is_found_below_a_bound_that_is_not_zero():
         ({"batch_size": 201}, r"batch_size must lie in \[1, 200\], got 201"),
         ({"num_steps": 7}, "num_steps must be an integer >= 8, got 7"),
         ({"num_measured": 19}, "num_measured must be an integer >= 20, got 19"),
+        # Excess over it would be negative, and every rule as good as the best.
+        ({"num_steps": 8, "lower_bound": 9.0}, "at most the least loss .* got 9.0"),
     ],
 )
 def test_refusals(argument, complaint):

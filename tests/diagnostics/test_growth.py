@@ -59,6 +59,16 @@ def test_rho_is_never_below_one_nor_the_floor_below_zero():
     np.testing.assert_allclose(growth.rho.value, share.sum() / (share**2).sum())
 
 
+def test_points_where_every_gradient_vanished_do_not_count():
+    """A hinge that is fitted: there every bound holds."""
+    gradient = np.array([1.0, 0.5, 0.1, 0.0, 0.0])
+    growth = strong_growth(made_up(3 * gradient, gradient))
+    np.testing.assert_allclose(growth.rho.value, 3.0, rtol=1e-5)
+    assert growth.noise_floor.value == 0.0 and np.isfinite(growth.rho.high)
+    nothing = strong_growth(made_up(0 * gradient, 0 * gradient))
+    assert nothing.rho.value == 1.0 and nothing.noise_floor.value == 0.0
+
+
 def test_the_bound_holds_at_every_point():
     squared, gradient = jnp.array([5.0, 3.0, 8.0]), jnp.array([1.0, 0.5, 2.0])
     growth = strong_growth(made_up(squared, gradient))

@@ -100,3 +100,63 @@ def test_weight_decay_comes_to_rest_where_the_regularised_loss_does():
         )
         np.testing.assert_allclose(w, 1 / (1 + decay), rtol=0.01)
         assert steps[-1] > 0
+
+
+def steps_of(optimizer, loss_fn, w, batches):
+    """Values, step sizes and trials, a batch a step; and where the params end."""
+    step = jax.jit(optaxls.make_step(loss_fn, optimizer))
+    state, told = optimizer.init(w), []
+    for batch in batches:
+        w, state, value, _, metrics = step(w, state, batch)
+        told.append((value, metrics["step_size"], metrics["num_trials"]))
+    return w, np.array(told, float)
+
+
+def quadratic(w, scale):
+    return scale * jnp.sum((w - 1.0) ** 2)
+
+
+def test_a_first_search_that_failed_is_gone_on_with():
+    """Three trials reach 1/4 of the first step; curvature 2e4 wants 1/2e4 of it."""
+    optimizer = optaxls.auto(optax.identity(), max_trials=3)
+    _, told = steps_of(optimizer, quadratic, jnp.zeros(2), [jnp.float32(1e4)] * 40)
+    value, _, trials = told.T
+    searches = int(np.argmin(trials))
+    assert 2 <= searches < 10 and not trials[searches:].any()
+    assert (value <= value[0]).all() and value[-1] < 1e-3 * value[0]
+
+
+def test_a_batch_that_nothing_improves_does_not_make_later_steps_short():
+    def loss_fn(w, offset):
+        """The trial's loss is higher by the offset: as if it had seen other data."""
+        moved = jnp.any(w != 0)
+        return quadratic(w, 1.0) + jnp.where(moved, offset, 0.0)
+
+    batches = [jnp.float32(1e9)] + [jnp.float32(0.0)] * 20
+    optimizer = optaxls.auto(optax.identity())
+    w, told = steps_of(optimizer, loss_fn, jnp.zeros(2), batches)
+    assert told[0, 2] == 100 and told[1, 1] >= 0.25
+    np.testing.assert_allclose(w, 1.0, atol=1e-2)
+
+
+def test_the_first_step_along_a_loss_without_a_bound_is_modest():
+    loss_fn = lambda w, scale: -scale * jnp.sum(w)  # noqa: E731
+    _, told = steps_of(optaxls.auto(), loss_fn, jnp.zeros(4), [jnp.float32(1.0)] * 2)
+    assert -2.5 <= told[1, 0] < -0.1
+
+
+def test_a_step_too_short_to_move_the_params_grows_again():
+    """The first batch was of another world; bfloat16 swallows the steps after it."""
+    w = jnp.full(3, 3.0, jnp.bfloat16)
+    batches = [jnp.bfloat16(1e4)] + [jnp.bfloat16(1.0)] * 400
+    _, told = steps_of(optaxls.auto(optax.identity()), quadratic, w, batches)
+    assert told[1, 1] < 1e-4 and told[1, 0] == told[5, 0]
+    assert told[-1, 0] < 0.02 * told[1, 0]
+
+
+def test_leaves_that_are_not_trained_may_be_of_any_kind():
+    w = {"w": jnp.zeros(2), "flag": jnp.array([True]), "row": np.arange(3)}
+    loss_fn = lambda w, scale: quadratic(w["w"], scale)  # noqa: E731
+    w, _ = steps_of(optaxls.auto(), loss_fn, w, [jnp.float32(1.0)] * 60)
+    assert w["flag"].tolist() == [True] and w["row"].tolist() == [0, 1, 2]
+    np.testing.assert_allclose(w["w"], 1.0, atol=1e-2)

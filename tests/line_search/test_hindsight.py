@@ -31,6 +31,7 @@ def oracle(gradients, values, w):
             mean = mean + (w - mean) * 2 / (k + 1)
             h = float(g @ (w - mean))
             usual = abs_slope / max(1 - DECAY ** (k - 1), 1 - DECAY)
+            usual = usual if k > 2 else usual_value
             if usual > 0:
                 h = float(np.clip(h, -10 * usual, 10 * usual))
             slope = DECAY * slope + (1 - DECAY) * h
@@ -184,3 +185,17 @@ def test_a_step_that_is_held_back_does_not_grow_meanwhile():
         w = w + updates
         assert state.step_size == pytest.approx(0.1)
         assert 0.1 < state.initial_step.hindsight_step <= 0.2001
+
+
+def test_the_first_slope_weighs_no_more_than_ten_losses():
+    """Nothing else is known yet; exploded, it would rule the mean for long."""
+    tx = optaxls.scale_by_initial_step(optaxls.hindsight(initial_step_size=0.1))
+    w = jnp.ones(2)
+    state = tx.init(w)
+    for scale in (1.0, 1.0, 1e8):
+        value, g = scale * jnp.sum(w**2), 2 * scale * w
+        updates, state = tx.update(-g, state, w, value=value, grad=g)
+        w = w + updates
+    memory = state.initial_step
+    assert memory.num_judged == 3 and memory.way_slope < -1e6
+    assert 0 < memory.mean_abs_slope <= 10 * 0.1 * 2.0
