@@ -87,4 +87,4 @@ def test_cautious_compares_signs_and_not_products():
     """1e-25 squared is 0 in float32."""
     tx, d = optaxls.cautious(), jnp.array([-1e-25, 1e-25])
     updates, _ = tx.update(d, tx.init(d), d, grad=jnp.abs(d))
-    np.testing.assert_allclose(updates, [-2e-25, 0.0], rtol=1e-6)
+    np.testing.assert_allclose(jnp.asarray(updates), [-2e-25, 0.0], rtol=1e-6)
