@@ -39,7 +39,7 @@ class Settings:
     seeds: int | None = None
     """Seeds of each race, from 0; by default 3, with --quick 1."""
     out: Path | None = None
-    """Results; examples/benchmark/results or, with --quick, a new one below runs/."""
+    """Results; by default examples/benchmark/results, of a part a new one in runs/."""
     workers: int = os.cpu_count() or 1
     """Tasks raced side by side, each on one core."""
 
@@ -63,6 +63,8 @@ def plan(settings: Settings) -> Plan:
         directions = ("sign", "auto(sign)")
         out = run_directory.fresh(Path("runs"), "benchmark-quick")
     if settings.tasks:
+        # Not over the results of all of them.
+        out = out if settings.quick else run_directory.fresh(Path("runs"), "benchmark")
         tasks = tuple(name.strip() for name in settings.tasks.split(","))
     if settings.seeds is not None:
         seeds = settings.seeds

@@ -188,8 +188,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     def command() -> None:
         variants = _chosen(settings)
-        quick_out = run_directory.fresh(Path("runs"), "transfer-quick")
-        out = settings.out or (quick_out if settings.quick else _DEFAULT_OUT)
+        new_out = run_directory.fresh(Path("runs"), "transfer")
+        partly = settings.quick or settings.variants
+        out = settings.out or (new_out if partly else _DEFAULT_OUT)
         results = race_all(variants, out / "variants")
         typed = ["python", "-m", "examples.benchmark.transfer", *arguments]
         _report(results, out, shlex.join(typed))

@@ -93,9 +93,10 @@ def auto(
 
     Raises:
       ValueError: an argument lies outside its range.
+      TypeError: ``direction`` is not an optax transformation.
 
     Cost:
-      4 to 10 forward passes on the first step, none later. One copy of the params
+      About 4 to 12 forward passes on the first step, none later. One copy of the params
       (float32) besides what the direction keeps.
 
     Example:
@@ -117,6 +118,11 @@ def auto(
     _checks.require("weight_decay", weight_decay, "[0, inf)")
     if direction is None:
         direction = optax.scale_by_adam(0.95, 0.99, nesterov=True)
+    if not hasattr(direction, "update"):
+        raise TypeError(
+            "direction must be an optax transformation such as optax.scale_by_lion(),"
+            f" got {direction!r}; no step size has to be given"
+        )
     rule = scale_by_line_search(
         _bounded(armijo(0.5)),
         hindsight(rate, tolerance, decay),

@@ -236,7 +236,9 @@ def hindsight(
         applied = outcome.trial.step_size
         # What is judged are the steps taken: one much longer than those, because brakes
         # or a cap held it back, would take long to come down to where it matters.
-        recent = jnp.maximum(applied, decay * memory.recent_step)
+        # A loss of exactly 0 is a rounded one, whose brake says nothing of the steps.
+        kept_share = jnp.where(origin.value == 0, 1, decay)
+        recent = jnp.maximum(applied, kept_share * memory.recent_step)
         kept = jnp.minimum(judged, 2 * recent)
         new = seen._replace(
             mean_params=_mean_with(memory, origin.params),

@@ -160,3 +160,8 @@ def test_leaves_that_are_not_trained_may_be_of_any_kind():
     w, _ = steps_of(optaxls.auto(), loss_fn, w, [jnp.float32(1.0)] * 60)
     assert w["flag"].tolist() == [True] and w["row"].tolist() == [0, 1, 2]
     np.testing.assert_allclose(w["w"], 1.0, atol=1e-2)
+
+
+def test_a_step_size_is_refused_by_name():
+    with pytest.raises(TypeError, match=r"direction must be .* got 0\.1; no step size"):
+        optaxls.auto(0.1)  # pyright: ignore[reportArgumentType]

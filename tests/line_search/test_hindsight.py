@@ -49,7 +49,7 @@ def oracle(gradients, values, w):
             applied = min(step_size, most / (norm(g) * steepest))
         else:
             usual_value, steepness = abs(value), norm(g)
-        recent = max(applied, DECAY * recent)
+        recent = max(applied, DECAY * recent if value else recent)
         step_size = min(step_size, 2 * recent)
         w = w - applied * g
         k += 1
@@ -199,3 +199,20 @@ def test_the_first_slope_weighs_no_more_than_ten_losses():
     memory = state.initial_step
     assert memory.num_judged == 3 and memory.way_slope < -1e6
     assert 0 < memory.mean_abs_slope <= 10 * 0.1 * 2.0
+
+
+def test_losses_of_exactly_zero_do_not_shorten_later_steps():
+    """A softmax rounds to 0 while its gradient does not; then the labels change."""
+    tx = optaxls.scale_by_initial_step(optaxls.hindsight(initial_step_size=0.1))
+    w, slope = jnp.zeros(2), jnp.full(2, 1e-3)
+    state = tx.init(w)
+
+    def step(w, state, value):
+        updates, state = tx.update(-slope, state, w, value=value, grad=slope)
+        return w + updates, state
+
+    for value in [1.0] * 50 + [0.0] * 300:
+        w, state = jax.jit(step)(w, state, jnp.float32(value))
+    assert state.step_size < 1e-6
+    _, state = step(w, state, jnp.float32(15.0))
+    assert state.step_size > 0.1
