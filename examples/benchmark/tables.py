@@ -208,7 +208,7 @@ loss was first reached (checkpoints every twentieth). Time of a step: to that of
 _HELD_OUT = """\
 Held out until the rule's parts and numbers were chosen. Its brake was changed after
 that, with all tasks in view; `python -m examples.benchmark.transfer` races tasks that
-were made later still ([table](transfer/transfer.md))."""
+were made later still."""
 
 
 def markdown(found: Mapping[str, Any], num_sizes: int) -> str:
@@ -227,7 +227,7 @@ def markdown(found: Mapping[str, Any], num_sizes: int) -> str:
         f"`{made.pop('command')}`",
         ", ".join(f"{key} {value}" for key, value in made.items()),
         read,
-        f"## What `{OURS}` aims at, on all tasks and three seeds",
+        f"## What `{OURS}` aims at",
         _claims(found),
         "Why some are not met is told in the README of `examples/benchmark`.",
         "## All contenders",

@@ -88,7 +88,7 @@ def run(settings: Settings) -> dict[str, Trial]:
     """Tries the doctor, writes table, reports and figures."""
     names = [name for name in PROBLEMS if settings.only in name]
     if not names:
-        raise UsageError(f"--only {settings.only}: none of {', '.join(PROBLEMS)}")
+        raise UsageError(f"--only {settings.only}: none of {'; '.join(PROBLEMS)}")
     settings.out.mkdir(parents=True, exist_ok=True)
     trials = {}
     for name in (bar := tqdm(names, unit="problem")):

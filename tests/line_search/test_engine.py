@@ -71,13 +71,15 @@ def parallel_search(num_candidates):
 
 PARALLEL = {count: parallel_search(count) for count in (1, 2, 5, 16)}
 
+# XLA takes subnormal numbers for 0, Python does not.
+normal = functools.partial(st.floats, allow_subnormal=False)
 losses = st.tuples(
-    st.floats(0.01, 5),
-    st.floats(0.01, 5),
-    st.floats(-1, 1),
-    st.floats(0, 2),
-    st.floats(-3, 0.9),
-    st.floats(-3, 0.9),
+    normal(0.01, 5),
+    normal(0.01, 5),
+    normal(-1, 1),
+    normal(0, 2),
+    normal(-3, 0.9),
+    normal(-3, 0.9),
     st.sampled_from([math.nan, math.inf, -math.inf]),
 )
 
