@@ -21,13 +21,13 @@ class Split(NamedTuple):
     y_test: np.ndarray
 
 
-def table(load: Callable[..., Any]) -> tuple[np.ndarray, np.ndarray]:
+def _table(load: Callable[..., Any]) -> tuple[np.ndarray, np.ndarray]:
     """A data set of scikit-learn: inputs and targets."""
     x, y = load(return_X_y=True)
     return np.asarray(x), np.asarray(y)
 
 
-def standardised(x: np.ndarray, y: np.ndarray) -> Split:
+def _split(x: np.ndarray, y: np.ndarray) -> Split:
     """A fifth (of each class) to test; inputs standardised."""
     stratify = y if y.ndim == 1 else None
     parts = train_test_split(x, y, test_size=0.2, random_state=0, stratify=stratify)
@@ -42,7 +42,7 @@ def standardised(x: np.ndarray, y: np.ndarray) -> Split:
 
 def flat_digits() -> Split:
     """Digits as vectors of 64."""
-    return standardised(*table(datasets.load_digits))
+    return _split(*_table(datasets.load_digits))
 
 
 def row_digits() -> Split:
@@ -87,12 +87,12 @@ def text(vocabulary_size: int, length: int) -> Split:
 
 def cancer() -> Split:
     """Breast cancer: 30 features, 2 classes."""
-    return standardised(*table(datasets.load_breast_cancer))
+    return _split(*_table(datasets.load_breast_cancer))
 
 
 def wine() -> Split:
     """Wine: 13 features, 3 classes, 142 examples."""
-    return standardised(*table(datasets.load_wine))
+    return _split(*_table(datasets.load_wine))
 
 
 def kernel(split: Split) -> Split:
@@ -107,8 +107,8 @@ def kernel(split: Split) -> Split:
 
 def diabetes() -> Split:
     """Diabetes: 10 features, a progression in units of its deviation."""
-    x, y = table(datasets.load_diabetes)
-    return standardised(x, ((y - y.mean()) / y.std())[:, None])
+    x, y = _table(datasets.load_diabetes)
+    return _split(x, ((y - y.mean()) / y.std())[:, None])
 
 
 def linear_map() -> Split:
@@ -127,7 +127,7 @@ def teacher(noise: float) -> Split:
     hidden = np.tanh(x @ rng.standard_normal((10, 16)) / np.sqrt(10) * 2)
     y = hidden @ rng.standard_normal((16, 1)) / 4
     y = y / y.std()
-    return standardised(x, y + noise * rng.standard_normal(y.shape))
+    return _split(x, y + noise * rng.standard_normal(y.shape))
 
 
 def least_squares(noise: float) -> Split:
@@ -141,7 +141,7 @@ def least_squares(noise: float) -> Split:
     x = (x * np.logspace(0, -1, 50)) @ mixing
     y = x @ mixing.T @ weights
     y = y / y.std()
-    return standardised(x, y + noise * rng.standard_normal(y.shape))
+    return _split(x, y + noise * rng.standard_normal(y.shape))
 
 
 def zipf_classes() -> Split:
@@ -153,4 +153,62 @@ def zipf_classes() -> Split:
     counts = np.bincount(labels, minlength=50)
     labels = labels[counts[labels] > 4]
     x = 0.7 * centres[labels] + rng.standard_normal((len(labels), 40))
-    return standardised(x, labels)
+    return _split(x, labels)
+
+
+def _cut(x: np.ndarray, y: np.ndarray) -> Split:
+    """The last fifth to test; rows in random order."""
+    order = np.random.default_rng(1).permutation(len(x))
+    x, y, train = x[order], y[order], len(x) * 4 // 5
+    return Split(x[:train], y[:train], x[train:], y[train:])
+
+
+def iris() -> Split:
+    """Iris: 4 features, 3 classes, 120 training examples."""
+    return _split(*_table(datasets.load_iris))
+
+
+def spirals() -> Split:
+    """Two spirals, each around the other one and a half times."""
+    rng = np.random.default_rng(0)
+    label = np.arange(1250) % 2
+    angle = 3 * np.pi * np.sqrt(rng.random(1250)) + 0.5
+    turned = angle + np.pi * label
+    x = angle[:, None] * np.stack([np.cos(turned), np.sin(turned)], 1)
+    x = x / 5 + 0.05 * rng.standard_normal(x.shape)
+    return _cut(x.astype(np.float32), label.astype(np.int32))
+
+
+def overlap() -> Split:
+    """Two Gaussians in 20 dimensions; the best rule errs on every sixth example."""
+    rng = np.random.default_rng(0)
+    label = rng.integers(2, size=1250)
+    x = rng.standard_normal((1250, 20))
+    x[:, 0] += 2 * label
+    return _cut(x.astype(np.float32), label.astype(np.int32))
+
+
+def counts() -> Split:
+    """Poisson counts whose log-rate is linear in 10 features."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((1250, 10))
+    y = rng.poisson(np.exp(1 + x @ rng.standard_normal((10, 1)) / 4))
+    return _cut(x.astype(np.float32), y.astype(np.float32))
+
+
+def ratings() -> Split:
+    """Half of the entries of an 80 x 60 matrix of rank 4, with noise."""
+    rng = np.random.default_rng(0)
+    entries = rng.standard_normal((80, 4)) @ rng.standard_normal((4, 60)) / 2
+    pairs = np.argwhere(rng.random(entries.shape) < 0.5)
+    y = entries[tuple(pairs.T)][:, None] + 0.1 * rng.standard_normal((len(pairs), 1))
+    return _cut(pairs.astype(np.int32), y.astype(np.float32))
+
+
+def digit_values() -> Split:
+    """Digits as numbers from 0 to 9, not standardised."""
+    split = flat_digits()
+    y_train, y_test = (
+        part[:, None].astype(np.float32) for part in (split.y_train, split.y_test)
+    )
+    return Split(split.x_train, y_train, split.x_test, y_test)

@@ -125,3 +125,47 @@ class ImageGRU(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         states: Any = nn.RNN(nn.GRUCell(self.width))(x)
         return nn.Dense(self.num_classes)(states[:, -1])
+
+
+class Normed(nn.Module):
+    """Dense layers, each normalised before its activation."""
+
+    width: int
+    depth: int
+    num_classes: int
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        for _ in range(self.depth):
+            x = nn.relu(nn.LayerNorm()(nn.Dense(self.width)(x)))
+        return nn.Dense(self.num_classes)(x)
+
+
+class TextGRU(nn.Module):
+    """A recurrent network: logits of the next word at each place."""
+
+    vocabulary_size: int
+    width: int = 32
+
+    @nn.compact
+    def __call__(self, words: jax.Array) -> jax.Array:
+        x = nn.Embed(self.vocabulary_size, self.width)(words)
+        states: Any = nn.RNN(nn.GRUCell(self.width))(x)
+        return nn.Dense(self.vocabulary_size)(states)
+
+
+class Factors(nn.Module):
+    """The product of a row's and a column's factors, for pairs of their numbers."""
+
+    sizes: tuple[int, int]
+    rank: int
+
+    @nn.compact
+    def __call__(self, pairs: jax.Array) -> jax.Array:
+        rows, columns = (
+            nn.Embed(size, self.rank, name=name)(pairs[:, place])
+            for place, (name, size) in enumerate(
+                zip(("rows", "columns"), self.sizes, strict=True)
+            )
+        )
+        return jnp.sum(rows * columns, -1, keepdims=True)

@@ -90,12 +90,16 @@ def squared(outputs: jax.Array, targets: jax.Array) -> jax.Array:
 entropy = optax.softmax_cross_entropy_with_integer_labels
 
 
-def _classify(name: str, model: nn.Module, split: Split, **settings: Any) -> Task:
+def classify(name: str, model: nn.Module, split: Split, **settings: Any) -> Task:
+    """A task with softmax cross-entropy and labels."""
     return Task(name, model, split, entropy, accuracy, **settings)
 
 
-def _regress(name: str, model: nn.Module, split: Split, **settings: Any) -> Task:
-    return Task(name, model, split, squared, explained, **settings)
+def regress(
+    name: str, model: nn.Module, split: Split, loss: Loss = squared, **settings: Any
+) -> Task:
+    """A task with vectors as targets, scored by R^2."""
+    return Task(name, model, split, loss, explained, **settings)
 
 
 def _images() -> dict[str, Callable[[], Task]]:
@@ -105,34 +109,34 @@ def _images() -> dict[str, Callable[[], Task]]:
         return arrays.with_label_noise(flat(), 0.2)
 
     return {
-        "digits_mlp": lambda: _classify(
+        "digits_mlp": lambda: classify(
             "digits_mlp", networks.MLP((64, 64, 10)), flat(), held_out=True
         ),
-        "digits_small_mlp": lambda: _classify(
+        "digits_small_mlp": lambda: classify(
             "digits_small_mlp", networks.MLP((16, 10)), flat()
         ),
-        "digits_cnn": lambda: _classify(
+        "digits_cnn": lambda: classify(
             "digits_cnn", networks.CNN(10), arrays.image_digits(), lanes=1,
             num_steps=400,
         ),
-        "digits_mixer": lambda: _classify(
+        "digits_mixer": lambda: classify(
             "digits_mixer", networks.Mixer(10, blocks=1), rows(), held_out=True,
             num_steps=400,
         ),
-        "digits_attention": lambda: _classify(
+        "digits_attention": lambda: classify(
             "digits_attention", networks.ImageAttention(10), rows(), num_steps=400
         ),
-        "digits_gru": lambda: _classify(
+        "digits_gru": lambda: classify(
             "digits_gru", networks.ImageGRU(10), rows(), held_out=True, num_steps=600
         ),
-        "digits_label_noise": lambda: _classify(
+        "digits_label_noise": lambda: classify(
             "digits_label_noise", networks.MLP((64, 10)), noisy()
         ),
-        "digits_heavy_tail": lambda: _classify(
+        "digits_heavy_tail": lambda: classify(
             "digits_heavy_tail", networks.MLP((64, 10)), arrays.heavy_tailed(flat()),
             held_out=True,
         ),
-        "digits_autoencoder": lambda: _regress(
+        "digits_autoencoder": lambda: regress(
             "digits_autoencoder", networks.MLP((64, 16, 64, 64), jnp.tanh),
             arrays.reconstruct(flat()),
         ),
@@ -143,7 +147,7 @@ def _text() -> dict[str, Callable[[], Task]]:
     size = 100
 
     return {
-        "text_transformer": lambda: _classify(
+        "text_transformer": lambda: classify(
             "text_transformer", networks.TextAttention(size), arrays.text(size, 12),
             batch_size=16, num_steps=400, held_out=True,
         ),
@@ -153,37 +157,37 @@ def _text() -> dict[str, Callable[[], Task]]:
 def _vectors() -> dict[str, Callable[[], Task]]:
     linear = networks.MLP((1,))
     return {
-        "cancer_mlp": lambda: _classify(
+        "cancer_mlp": lambda: classify(
             "cancer_mlp", networks.MLP((32, 32, 2)), arrays.cancer(), batch_size=16
         ),
-        "wine_small_batch": lambda: _classify(
+        "wine_small_batch": lambda: classify(
             "wine_small_batch", networks.MLP((32, 3)), arrays.wine(), batch_size=4,
             held_out=True,
         ),
-        "cancer_kernel": lambda: _classify(
+        "cancer_kernel": lambda: classify(
             "cancer_kernel", networks.MLP((2,)), arrays.kernel(arrays.cancer()),
             held_out=True,
         ),
-        "diabetes": lambda: _regress(
+        "diabetes": lambda: regress(
             "diabetes", networks.MLP((64, 64, 1)), arrays.diabetes(), batch_size=32
         ),
-        "deep_linear": lambda: _regress(
+        "deep_linear": lambda: regress(
             "deep_linear", networks.DeepLinear((10, 10, 10)), arrays.linear_map(),
         ),
-        "teacher": lambda: _regress(
+        "teacher": lambda: regress(
             "teacher", networks.MLP((64, 64, 1), jnp.tanh), arrays.teacher(0.0),
             held_out=True,
         ),
-        "teacher_noise": lambda: _regress(
+        "teacher_noise": lambda: regress(
             "teacher_noise", networks.MLP((64, 64, 1), jnp.tanh), arrays.teacher(0.3),
         ),
-        "least_squares": lambda: _regress(
+        "least_squares": lambda: regress(
             "least_squares", linear, arrays.least_squares(0.0)
         ),
-        "least_squares_noise": lambda: _regress(
+        "least_squares_noise": lambda: regress(
             "least_squares_noise", linear, arrays.least_squares(0.5), held_out=True,
         ),
-        "zipf_softmax": lambda: _classify(
+        "zipf_softmax": lambda: classify(
             "zipf_softmax", networks.MLP((50,)), arrays.zipf_classes(), held_out=True
         ),
     }  # fmt: skip

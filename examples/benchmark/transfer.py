@@ -47,7 +47,7 @@ class Settings:
     variants: str = ""
     """Variants, separated by commas; by default all of them."""
     out: Path | None = None
-    """Results; by default a folder beside those of the benchmark, or below runs/."""
+    """Results; by default beside the benchmark's, of a part a new one in runs/."""
 
 
 def _chosen(settings: Settings) -> dict[str, Variant]:
@@ -188,9 +188,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     def command() -> None:
         variants = _chosen(settings)
-        new_out = run_directory.fresh(Path("runs"), "transfer")
-        partly = settings.quick or settings.variants
-        out = settings.out or (new_out if partly else _DEFAULT_OUT)
+        out = _DEFAULT_OUT
+        if settings.quick or settings.variants:
+            out = run_directory.fresh(Path("runs"), "transfer")
+        out = settings.out or out
         results = race_all(variants, out / "variants")
         typed = ["python", "-m", "examples.benchmark.transfer", *arguments]
         _report(results, out, shlex.join(typed))

@@ -12,13 +12,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from examples.benchmark import arrays, networks
+from examples.benchmark import arrays, networks, registry
 from examples.benchmark.arrays import Split
 from examples.benchmark.contenders import (
     ADAM_GRID,
     CONSTANT_GRIDS,
-    OURS,
-    PEERS,
     SGD_GRID,
     Contender,
 )
@@ -32,8 +30,7 @@ WIDTH, DEPTH = 4, 2
 LONG = 20_000
 
 _SGD, _ADAM = CONSTANT_GRIDS
-_AUTO = next(contender for contender in OURS if contender.name == "auto")
-_PRODIGY = next(contender for contender in PEERS if contender.name == "prodigy")
+_PRODIGY, _AUTO = registry.named(("prodigy", "auto"))
 
 
 def _against(sgd: tuple[float, ...], adam: tuple[float, ...]) -> tuple[Contender, ...]:

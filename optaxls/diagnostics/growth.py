@@ -50,10 +50,7 @@ def _fit(squared: jax.Array, gradient: jax.Array) -> tuple[jax.Array, jax.Array]
     safe = jnp.where(usable, det, 1)
     free = ((zz * sx - xz * sz) / safe, (xx * sz - xz * sx) / safe)
     no_noise = (jnp.maximum(sx / jnp.where(xx > 0, xx, 1), 1), jnp.zeros_like(xx))
-    least_rho = (
-        jnp.ones_like(xx),
-        jnp.maximum((sz - xz) / jnp.where(zz > 0, zz, 1), 0),
-    )
+    least_rho = (jnp.ones_like(xx), jnp.maximum((sz - xz) / zz, 0))
 
     def misfit(rho, sigma):
         return (

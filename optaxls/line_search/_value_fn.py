@@ -125,15 +125,16 @@ def make_origin(
     loss_eps = jnp.finfo(arrived if jnp.issubdtype(arrived, jnp.inexact) else dtype).eps
     value = as_scalar(0.0 if value is None else value, dtype)
     value_rounding = 4 * float(loss_eps) * jnp.abs(value)
+    # Reversed, as the search uses it: of -grad that is the gradient itself.
+    ascent = _tree.reverse(direction)
     return Origin(
         params=params,
         grad=grad,
         direction=direction,
         value=value,
-        # Reversed, as the search uses it: of -grad that is the gradient itself.
-        slope=-_tree.inner(grad, _tree.reverse(direction), value.dtype),
+        slope=-_tree.inner(grad, ascent, value.dtype),
         grad_sqnorm=_tree.sqnorm(grad, value.dtype),
-        direction_sqnorm=_tree.sqnorm(_tree.reverse(direction), value.dtype),
+        direction_sqnorm=_tree.sqnorm(ascent, value.dtype),
         rounding=rounding(params, grad, value, value_rounding),
         value_rounding=value_rounding,
         lower_bound=None if lower_bound is None else as_scalar(lower_bound, dtype),

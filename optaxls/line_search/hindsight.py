@@ -171,7 +171,9 @@ def hindsight(
     (10 steps or so, by ``decay``). Near 0, where a network of ReLUs would die of one
     long step, it is the Polyak step, and a batch that is fitted already makes but a
     short one, however long its direction; a loss far from 0, above or below, is not
-    braked.
+    braked. A loss of exactly 0 brakes its own step and shortens nothing that is
+    remembered. Steps along which no slope is ever seen are too short to move the
+    params, and grow.
 
     Args:
       rate: dimensionless, > 0.
@@ -182,7 +184,8 @@ def hindsight(
         ``first(1)`` finds a better one.
 
     Returns:
-      An initial step. After a search it goes on from the step size found.
+      An initial step. After a search it goes on from the step size found, after one
+      that failed from where that stopped, unless it shrank by twelve decades.
 
     State:
       ``hindsight_step``, ``way_slope`` (h), ``mean_slope``, ``mean_abs_slope``,
@@ -250,7 +253,7 @@ def hindsight(
         # on with, but not one over many decades: that was the batch's fault.
         stands = (outcome.num_trials > 0) & (applied > 1e-12 * initial_step_size)
         step_size = jnp.where(stands, applied, memory.hindsight_step)
-        unmoved = memory._replace(hindsight_step=step_size)
-        return _tree.select(outcome.accepted, new, unmoved)
+        held = memory._replace(hindsight_step=step_size)
+        return _tree.select(outcome.accepted, new, held)
 
     return InitialStep(init, propose, commit, uses=("value", "grad"))

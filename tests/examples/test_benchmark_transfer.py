@@ -8,7 +8,13 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from examples.benchmark import new_tasks, transfer, transfer_tasks
+from examples.benchmark import (
+    arrays,
+    networks,
+    new_tasks,
+    transfer,
+    transfer_tasks,
+)
 from tests.examples.benchmark_tasks import STEPS, tiny_task
 
 
@@ -59,7 +65,7 @@ def test_losses_of_new_tasks_are_those_of_their_names():
     ]
     assert 89 <= guesses[np.argmin(means)] <= 90
     assert new_tasks.huber(jnp.array([[3.0]]), jnp.array([[0.0]])) == 2.5
-    factors = new_tasks.Factors((2, 2), 2)
+    factors = networks.Factors((2, 2), 2)
     params = {
         "rows": {"embedding": jnp.eye(2)},
         "columns": {"embedding": 2 * jnp.eye(2)},
@@ -70,13 +76,13 @@ def test_losses_of_new_tasks_are_those_of_their_names():
 
 
 def test_new_tasks_have_the_noise_that_they_tell_of():
-    split = new_tasks.overlap()
+    split = arrays.overlap()
     x, y = (np.concatenate(parts) for parts in (split[0::2], split[1::2]))
     assert abs(np.mean((x[:, 0] > 1) != y) - scipy.stats.norm.cdf(-1)) < 0.03
-    entries = new_tasks.ratings()
+    entries = arrays.ratings()
     assert len(entries.x_train) + len(entries.x_test) == pytest.approx(2400, rel=0.05)
-    assert new_tasks.digit_values().y_train.max() == 9
-    assert new_tasks.spirals().y_train.mean() == pytest.approx(0.5, abs=0.02)
+    assert arrays.digit_values().y_train.max() == 9
+    assert arrays.spirals().y_train.mean() == pytest.approx(0.5, abs=0.02)
 
 
 def test_new_tasks_meet_the_whole_grid():

@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import optaxls
@@ -114,6 +114,7 @@ def test_zhang_hager_never_refers_to_less_than_the_present_loss():
 
 @settings(max_examples=40, deadline=None, derandomize=True, database=None)
 @given(values, st.integers(1, 5))
+@example([0.0625, 1.0, 0.0], 2)
 def test_window_armijo_refers_to_the_largest_of_the_last_losses(losses, window):
     condition = optaxls.window_armijo(0.25, window)
     memory = condition.init(jnp.ones(1))
