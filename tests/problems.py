@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 
 import optaxls
-from tests import part_rules
+from tests.contract import part_rules
 
 SEARCHED = ("value", "grad", "value_fn")
 

@@ -15,7 +15,7 @@ import optax
 from optaxls.diagnostics.gradient_sample import GradientSample, gradient_sample
 from optaxls.diagnostics.interpolation import smoothness_along
 from optaxls.diagnostics.shape import sign_likeness
-from optaxls.training import make_step
+from optaxls.training.step import make_step
 
 LossFn = Callable[[Any, Any], jax.Array]
 

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from optaxls import _checks, _tree
+from optaxls._core import checks, trees
 from optaxls.diagnostics import _findings, _recommend, _trajectory
 from optaxls.diagnostics._trajectory import LossFn, Plan
 from optaxls.diagnostics.growth import strong_growth
@@ -21,10 +21,10 @@ from optaxls.diagnostics.labels import (
 from optaxls.diagnostics.ray import Ray, loss_along_ray
 from optaxls.diagnostics.records import Curves, PilotResult
 from optaxls.diagnostics.report import Report
-from optaxls.line_search.adam_aliases import adam_ponos, salsa
-from optaxls.line_search.auto_alias import auto
-from optaxls.line_search.polyak_aliases import ponos
-from optaxls.line_search.sls_aliases import sls
+from optaxls.optimizers.auto import auto
+from optaxls.optimizers.ponos import adam_ponos, ponos
+from optaxls.optimizers.salsa import salsa
+from optaxls.optimizers.sls import sls
 
 _MEASURED = "auto()"
 # The same rule as it, so that the two differ in their direction only.
@@ -81,11 +81,11 @@ def _rays(
         ).mean()
 
     value, grad = jax.value_and_grad(loss)(params, batch)
-    polyak = (value - lower_bound) / _tree.sqnorm(grad, value.dtype)
+    polyak = (value - lower_bound) / trees.sqnorm(grad, value.dtype)
     usable = jnp.isfinite(polyak) & (polyak > 0)
     scale = jnp.where(usable, polyak, 1.0)
     sizes = scale * jnp.geomspace(1e-3, 1e2, _RAY_POINTS)
-    down = _tree.reverse(grad)
+    down = trees.reverse(grad)
 
     def along(value_fn: Any) -> Ray:
         return loss_along_ray(value_fn, params, down, sizes, lower_bound=lower_bound)
@@ -163,8 +163,8 @@ def diagnose(
     """
     data = jax.tree.map(jnp.asarray, data)
     count = _trajectory.num_examples(data)
-    _checks.require_integer("num_steps", num_steps, 8)
-    _checks.require_integer("num_measured", num_measured, _FEWEST)
+    checks.require_integer("num_steps", num_steps, 8)
+    checks.require_integer("num_measured", num_measured, _FEWEST)
     if count < _FEWEST:
         raise ValueError(f"data must have >= {_FEWEST} examples, got {count}")
     if not 1 <= batch_size <= count:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from optaxls import _checks, _tree
+from optaxls._core import checks, trees
 
 
 class GradientSample(NamedTuple):
@@ -102,15 +102,15 @@ def gradient_sample(
     if len(counts) != 1 or min(counts) < 2:
         raise ValueError(f"data must have one leading axis of >= 2, got {counts}")
     count = counts.pop()
-    _checks.require_integer("chunk_size", chunk_size, 1)
+    checks.require_integer("chunk_size", chunk_size, 1)
     population = count if population is None else population
-    _checks.require_integer("population", population, count)
-    dtype = _tree.scalar_dtype(params)
+    checks.require_integer("population", population, count)
+    dtype = trees.scalar_dtype(params)
     chunks = _chunked(data, count, min(chunk_size, count), dtype)
     total, (values, squares, group_squares) = _gradients(loss_fn, params, chunks, dtype)
     mean = jax.tree.map(lambda leaf: leaf / count, total)
     products = _products(loss_fn, params, chunks, mean)
-    mean_square = _tree.sqnorm(mean, dtype)
+    mean_square = trees.sqnorm(mean, dtype)
     weights = chunks.weights
     left_out = _left_out(
         weights.sum(1),
@@ -142,20 +142,20 @@ def _gradients(loss_fn: Callable, params: Any, chunks: _Chunks, dtype: Any) -> A
 
     def add(total: Any, chunk: _Chunks) -> Any:
         values, grads = one(params, chunk.data)
-        grads = [leaf.astype(dtype) for leaf in _tree.inexact_leaves(grads)]
-        squares = jax.vmap(lambda tree: _tree.sqnorm(tree, dtype))(grads)
+        grads = [leaf.astype(dtype) for leaf in trees.inexact_leaves(grads)]
+        squares = jax.vmap(lambda tree: trees.sqnorm(tree, dtype))(grads)
         group = [jnp.tensordot(chunk.weights, leaf, 1) for leaf in grads]
         total = jax.tree.map(jnp.add, total, group)
-        return total, (values.astype(dtype), squares, _tree.sqnorm(group, dtype))
+        return total, (values.astype(dtype), squares, trees.sqnorm(group, dtype))
 
-    zeros = [jnp.zeros(leaf.shape, dtype) for leaf in _tree.inexact_leaves(params)]
+    zeros = [jnp.zeros(leaf.shape, dtype) for leaf in trees.inexact_leaves(params)]
     return jax.lax.scan(add, zeros, chunks)
 
 
 def _products(loss_fn: Callable, params: Any, chunks: _Chunks, mean: Any) -> jax.Array:
     """Of every example <its gradient, mean gradient>, without its gradient."""
     leaves, structure = jax.tree.flatten(params)
-    trained = [index for index, leaf in enumerate(leaves) if _tree.is_inexact(leaf)]
+    trained = [index for index, leaf in enumerate(leaves) if trees.is_inexact(leaf)]
     inner = [leaves[index] for index in trained]
     tangents = [
         m.astype(jnp.result_type(leaf)) for m, leaf in zip(mean, inner, strict=True)

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from optaxls import _tree
+from optaxls._core import trees
 from optaxls.diagnostics._estimate import Estimate, around
 
 
@@ -78,8 +78,8 @@ def smoothness_along(
     Reference:
       Fox et al., 2025, arXiv:2506.12648, for local estimates along a run.
     """
-    dtype = _tree.scalar_dtype(params)
+    dtype = trees.scalar_dtype(params)
     value, grad = jax.value_and_grad(value_fn)(params)
     moved = jax.tree.map(jnp.add, params, step)
-    rise = value_fn(moved) - value - _tree.inner(grad, step, dtype)
-    return 2 * rise / _tree.sqnorm(step, dtype)
+    rise = value_fn(moved) - value - trees.inner(grad, step, dtype)
+    return 2 * rise / trees.sqnorm(step, dtype)

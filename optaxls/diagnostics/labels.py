@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from optaxls import _checks
+from optaxls._core import checks
 from optaxls.diagnostics._estimate import NORMAL_95, Estimate
 
 _RARE = 0.1
@@ -103,7 +103,7 @@ def label_tail(labels: jax.Array, num_classes: int, *, seed: int = 0) -> LabelTa
     Reference:
       Kunstner et al., 2024, arXiv:2402.19449, for why the tail matters.
     """
-    _checks.require_integer("num_classes", num_classes, 2)
+    checks.require_integer("num_classes", num_classes, 2)
     counts = jnp.sort(jnp.bincount(labels.ravel(), length=num_classes))[::-1]
     counts = counts.astype(jnp.float32)
     share = jnp.sum(jnp.where(counts <= _RARE * counts[0], counts, 0)) / counts.sum()
@@ -136,7 +136,7 @@ def frequency_groups(counts: jax.Array, num_groups: int = 4) -> jax.Array:
     Reference:
       Kunstner et al., 2024, arXiv:2402.19449, figure 1.
     """
-    _checks.require_integer("num_groups", num_groups, 1)
+    checks.require_integer("num_groups", num_groups, 1)
     order = jnp.argsort(-counts)
     ranked = counts[order].astype(jnp.float32)
     before = (jnp.cumsum(ranked) - ranked) / ranked.sum()

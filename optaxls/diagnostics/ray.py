@@ -6,13 +6,13 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from optaxls import _checks, _tree
-from optaxls._types import Condition, InitialStep
-from optaxls.line_search._engine import backtracking
-from optaxls.line_search.conditions import always_accept, armijo, goldstein
-from optaxls.line_search.initial_steps import constant
-from optaxls.line_search.polyak_steps import polyak
-from optaxls.line_search.transform import line_search
+from optaxls._core import checks, trees
+from optaxls.parts.conditions.monotone import always_accept, armijo, goldstein
+from optaxls.parts.initial_steps.polyak import polyak
+from optaxls.parts.initial_steps.simple import constant
+from optaxls.parts.searches.backtracking import backtracking
+from optaxls.parts.types import Condition, InitialStep
+from optaxls.transforms.searched import line_search
 
 # Enough to shrink a step by 1e-9 with a decrease factor of 0.9.
 _MAX_TRIALS = 200
@@ -86,14 +86,14 @@ def loss_along_ray(
     Reference:
       Ours; the rules cite theirs.
     """
-    _checks.require("c", c, "(0, 0.5)")
-    dtype = _tree.scalar_dtype(params)
+    checks.require("c", c, "(0, 0.5)")
+    dtype = trees.scalar_dtype(params)
     value, grad = jax.value_and_grad(value_fn)(params)
     step_sizes = jnp.asarray(step_sizes, dtype)
 
     def at(step_size: jax.Array) -> jax.Array:
         yes = jnp.ones((), bool)
-        return value_fn(_tree.add_scaled(params, step_size, direction, where=yes))
+        return value_fn(trees.add_scaled(params, step_size, direction, where=yes))
 
     longest = constant(jnp.max(step_sizes))  # pyright: ignore[reportArgumentType]
     search = backtracking(decrease_factor, max_trials=_MAX_TRIALS)
@@ -104,7 +104,7 @@ def loss_along_ray(
             initial_step=initial_step, search=search,
         ).step_size  # fmt: skip
 
-    slope = _tree.inner(grad, direction, dtype)
+    slope = trees.inner(grad, direction, dtype)
     return Ray(
         step_sizes,
         jax.lax.map(at, step_sizes),

@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from optaxls import _checks, _tree
+from optaxls._core import checks, trees
 from optaxls.diagnostics._estimate import NORMAL_95, Estimate
 
 
@@ -35,12 +35,12 @@ def sign_likeness(update: Any) -> jax.Array:
     Reference:
       Kunstner et al., 2023, arXiv:2304.13960.
     """
-    dtype = _tree.scalar_dtype(update)
-    leaves = [jnp.abs(leaf).astype(dtype) for leaf in _tree.inexact_leaves(update)]
+    dtype = trees.scalar_dtype(update)
+    leaves = [jnp.abs(leaf).astype(dtype) for leaf in trees.inexact_leaves(update)]
     # Scaled first, so that squares of very small numbers do not vanish.
     largest = jnp.max(jnp.stack([jnp.max(leaf, initial=0) for leaf in leaves]))
     leaves = [leaf / jnp.where(largest > 0, largest, 1) for leaf in leaves]
-    length = jnp.sqrt(_tree.sqnorm(leaves, dtype))
+    length = jnp.sqrt(trees.sqnorm(leaves, dtype))
     size = sum(leaf.size for leaf in leaves)
     total = sum(jnp.sum(leaf) for leaf in leaves)
     # Rounding may say 1.0000001.
@@ -81,7 +81,7 @@ def tail_index(norms: jax.Array, share: float = 0.1) -> Estimate:
       Hill, 1975; Simsekli, Sagun and Gurbuzbalaban, 2019, arXiv:1901.06053, for
       gradient noise.
     """
-    _checks.require("share", share, "(0, 1)")
+    checks.require("share", share, "(0, 1)")
     k = int(share * len(norms))
     if k < 2:
         raise ValueError(

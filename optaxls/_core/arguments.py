@@ -1,0 +1,68 @@
+"""Arguments of ``update``: what is missing, what does not fit, and the cure."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from optaxls._core import trees
+
+_CALL = {
+    "params": "params",
+    "value": "value=loss",
+    "grad": "grad=grads",
+    "value_fn": "value_fn=lambda p: loss_fn(p, batch)",
+    "grad_fn": "grad_fn=jax.grad(lambda p: loss_fn(p, batch))",
+}
+
+
+def require_arguments(rule: str, **arguments: Any) -> None:
+    """Raises TypeError if an ``update`` argument is None: names it, rule and cure."""
+    for name, argument in arguments.items():
+        if argument is None:
+            given = ", ".join(_CALL[key] for key in arguments if key != "params")
+            raise TypeError(
+                f"{rule}: update() needs {name!r}. Write "
+                f"optimizer.update(grads, state, params, {given}), "
+                "or let optaxls.make_step pass the arguments."
+            )
+
+
+_CURE = (
+    "Wrappers that mask or flatten the updates (optax.masked, optax.partition, "
+    "optax.flatten) leave value and value_fn whole: use optaxls.on_subset, or put the "
+    "search outside of them."
+)
+
+
+def _is_masked(node: Any) -> bool:
+    return isinstance(node, optax.MaskedNode)
+
+
+def require_same_leaves(rule: str, updates: Any, **others: Any) -> None:
+    """Raises TypeError if ``updates`` are masked or have other leaves than the rest."""
+    if any(map(_is_masked, jax.tree.leaves(updates, is_leaf=_is_masked))):
+        raise TypeError(f"{rule}: the updates are masked. {_CURE}")
+    expected = [jnp.shape(leaf) for leaf in trees.inexact_leaves(updates)]
+    for name, tree in others.items():
+        found = [jnp.shape(leaf) for leaf in trees.inexact_leaves(tree)]
+        if found != expected:
+            raise TypeError(
+                f"{rule}: updates and {name} must have the same leaves, got shapes "
+                f"{expected} and {found}. {_CURE}"
+            )
+
+
+def hold_integers(updates: Any, params: Any) -> Any:
+    """``updates`` with zeros for the leaves of ``params`` that cannot be trained.
+
+    ``optax.scale(-1.0)`` makes floats of an integer leaf's zero gradient.
+    """
+    if jax.tree.structure(updates) != jax.tree.structure(params):
+        return updates
+    return jax.tree.map(
+        lambda u, p: u if jnp.issubdtype(p.dtype, jnp.inexact) else jnp.zeros_like(p),
+        updates,
+        jax.tree.map(jnp.asarray, params),
+    )

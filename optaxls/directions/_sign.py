@@ -1,0 +1,16 @@
+"""The direction of sign descent."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+
+def negative_sign(updates: Any, params: Any) -> Any:
+    """NaN where the gradient is not finite: the sign of an infinity looks harmless."""
+    del params
+
+    def leaf_sign(g):
+        return jnp.where(jnp.isfinite(g), -jnp.sign(g), jnp.nan).astype(g.dtype)
+
+    return jax.tree.map(leaf_sign, updates)

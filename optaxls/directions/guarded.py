@@ -1,0 +1,93 @@
+"""A direction whose memory no bad batch can spoil."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from optaxls._core import trees
+from optaxls._core.loss import as_scalar
+from optaxls._core.robust import tempering
+
+
+class GuardedState(NamedTuple):
+    """The direction's own state; the mean squared gradient norm, and steps seen."""
+
+    direction: Any
+    mean_grad_sqnorm: jax.Array
+    num_seen: jax.Array
+
+
+def guarded(
+    direction: optax.GradientTransformation,
+) -> optax.GradientTransformationExtraArgs:
+    """``direction`` whose memory no bad batch can spoil.
+
+    A loss or gradient that is not finite gives zeros and leaves the state; a gradient
+    more than ten times as long as those before (root mean square, over the last 100 or
+    so) enters as that long.
+
+    Args:
+      direction: any optax transformation of gradients.
+
+    Returns:
+      A transformation; ``update`` needs what ``direction`` does, and ``value``.
+
+    Cost:
+      No evaluation, no copy; one pass over the gradient.
+
+    Example:
+      >>> import jax.numpy as jnp, optax, optaxls
+      >>> tx = optaxls.guarded(optax.trace(0.9))
+      >>> w = jnp.array([1.0])
+      >>> _, state = tx.update(w, tx.init(w), w, value=jnp.array(0.5))
+      >>> updates, state = tx.update(w * jnp.nan, state, w, value=jnp.array(0.5))
+      >>> print(updates, state.direction.trace)
+      [0.] [1.]
+
+    Reference:
+      Ours.
+    """
+    inner = optax.with_extra_args_support(direction)
+
+    def init(params: Any) -> GuardedState:
+        zero = jnp.zeros((), trees.scalar_dtype(params))
+        state = GuardedState(inner.init(params), zero, jnp.zeros((), jnp.int32))
+        return trees.fresh(state)
+
+    def update(
+        updates: Any,
+        state: Any,
+        params: Any = None,
+        *,
+        value: Any = None,
+        **extra: Any,
+    ) -> tuple[Any, GuardedState]:
+        sqnorm = trees.sqnorm(updates, state.mean_grad_sqnorm.dtype)
+        checked = sqnorm if value is None else sqnorm + as_scalar(value, sqnorm.dtype)
+        finite = jnp.isfinite(checked)
+        # 1 / k at first, so that no bias has to be taken out.
+        rate = jnp.maximum(1 / (state.num_seen + 1), 0.01)
+        factor = tempering(sqnorm, state.mean_grad_sqnorm)
+        mean = state.mean_grad_sqnorm + rate * (
+            factor**2 * sqnorm - state.mean_grad_sqnorm
+        )
+        seen = trees.one_more(state.num_seen)
+
+        def go() -> tuple[Any, GuardedState]:
+            entered = jax.tree.map(lambda g: (factor * g).astype(g.dtype), updates)
+            moved, memory = inner.update(
+                entered, state.direction, params, value=value, **extra
+            )
+            return moved, trees.cast_like(GuardedState(memory, mean, seen), state)
+
+        def stay() -> tuple[Any, GuardedState]:
+            moved, _ = jax.eval_shape(go)
+            return jax.tree.map(lambda u: jnp.zeros(u.shape, u.dtype), moved), state
+
+        # A branch: with a select the old and the new memory would both be kept, and
+        # the new one computed twice, for the state and for the direction.
+        return trees.either(finite, go, stay)
+
+    return optax.GradientTransformationExtraArgs(init, update)

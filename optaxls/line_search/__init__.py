@@ -1,1 +1,0 @@
-"""Stochastic line searches: one engine, conditions, initial steps, gates, aliases."""

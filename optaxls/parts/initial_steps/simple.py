@@ -1,0 +1,182 @@
+"""Initial steps that need no more than the last step size."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from optaxls._core import checks, trees
+from optaxls._core.robust import COLLAPSE, ResumeMemory, resume, start
+from optaxls.parts.types import (
+    InitialStep,
+    Memory,
+    Origin,
+    Outcome,
+    keep_memory,
+    no_memory,
+)
+
+
+def constant(step_size: float) -> InitialStep:
+    r"""The same first step every time: :math:`\eta_0` (``step_size``).
+
+    Args:
+      step_size: > 0; multiplies the direction. 1 suits Newton-like directions.
+
+    Returns:
+      An initial step.
+
+    Raises:
+      ValueError: ``step_size`` lies outside its range.
+
+    Cost:
+      Nothing.
+
+    Example:
+      >>> import jax.numpy as jnp, optax, optaxls
+      >>> tx = optaxls.scale_by_initial_step(optaxls.constant(0.5))
+      >>> w = jnp.array([1.0])
+      >>> updates, state = tx.update(-w, tx.init(w), w)
+      >>> print(optax.apply_updates(w, updates))
+      [0.5]
+
+    Reference:
+      Vaswani et al. 2019, arXiv:1905.09997, the "restart" reset.
+    """
+    checks.require("step_size", step_size, "(0, inf)")
+
+    def propose(memory: Memory, origin: Origin) -> jax.Array:
+        del memory
+        return jnp.asarray(step_size, origin.value.dtype)
+
+    return InitialStep(no_memory, propose, keep_memory, uses=())
+
+
+def grow(
+    initial_step_size: float = 1.0,
+    growth: float = 2.0,
+    steps_per_epoch: float = 1.0,
+    max_step_size: float = float("inf"),
+) -> InitialStep:
+    r"""The last step size, a little longer.
+
+    :math:`\min(\gamma^{1/N}\,\eta_{k-1},\ \eta_{\max})` with :math:`\gamma`
+    (``growth``), :math:`N` (``steps_per_epoch``): over an epoch without a shrink the
+    step grows by :math:`\gamma`. The first proposal is
+    :math:`\gamma^{1/N}` times ``initial_step_size``. ``growth=1`` keeps the step.
+
+    Args:
+      initial_step_size: > 0.
+      growth: dimensionless, >= 1, per epoch; 2 in the paper.
+      steps_per_epoch: updates per epoch, > 0: ``dataset_size / batch_size``.
+      max_step_size: > 0.
+
+    Returns:
+      An initial step. After a failed search it goes on where the search stopped; if
+      that is accepted at once, the failure was one batch's and the step before it is
+      taken up again.
+
+    State:
+      ``level``: the step size that the next proposal grows from, scalar.
+
+    Raises:
+      ValueError: an argument lies outside its range.
+
+    Cost:
+      Nothing.
+
+    Example:
+      >>> import jax.numpy as jnp, optaxls
+      >>> tx = optaxls.scale_by_line_search(
+      ...     optaxls.armijo(0.1), optaxls.grow(0.25, 2.0))
+      >>> w = jnp.array([1.0])
+      >>> state = tx.init(w)
+      >>> for _ in range(2):
+      ...     _, state = tx.update(-w, state, w, value=jnp.array(0.5), grad=w,
+      ...                          value_fn=lambda w: 0.5 * jnp.sum(w**2))
+      ...     print(state.step_size)
+      0.5
+      1.0
+
+    Reference:
+      Vaswani et al. 2019, arXiv:1905.09997, Algorithm 2 (reset 1 of its code).
+    """
+    checks.require("initial_step_size", initial_step_size, "(0, inf)")
+    checks.require("growth", growth, "[1, inf)")
+    checks.require("steps_per_epoch", steps_per_epoch, "(0, inf)")
+    checks.require("max_step_size", max_step_size, "(0, inf]")
+
+    def init(params: Any) -> ResumeMemory:
+        return start(initial_step_size, trees.scalar_dtype(params))
+
+    def propose(memory: ResumeMemory, origin: Origin) -> jax.Array:
+        del origin
+        longer = memory.level * growth ** (1 / steps_per_epoch)
+        return jnp.minimum(longer, max_step_size)
+
+    def commit(memory: ResumeMemory, origin: Origin, outcome: Outcome) -> ResumeMemory:
+        del origin
+        # A chain of failures must not underflow to 0, from which nothing grows.
+        least = jnp.sqrt(jnp.finfo(memory.level.dtype).tiny)
+        reached = jnp.maximum(outcome.trial.step_size, least)
+        level = jnp.where(outcome.num_trials > 0, reached, memory.level)
+        collapsed = level < COLLAPSE * memory.level
+        return resume(memory, outcome, level, collapsed)
+
+    return InitialStep(init, propose, commit, uses=())
+
+
+def capped(rule: InitialStep, max_step_size: float) -> InitialStep:
+    r"""Another rule's proposal, at most ``max_step_size``.
+
+    Args:
+      rule: the initial step to cap.
+      max_step_size: > 0.
+
+    Returns:
+      An initial step with the memory of ``rule``.
+
+    Raises:
+      ValueError: ``max_step_size`` lies outside its range.
+
+    Cost:
+      That of ``rule``.
+
+    Example:
+      >>> import jax.numpy as jnp, optaxls
+      >>> tx = optaxls.scale_by_initial_step(
+      ...     optaxls.capped(optaxls.constant(3.0), max_step_size=1.0))
+      >>> w = jnp.array([2.0])
+      >>> _, state = tx.update(-w, tx.init(w), w)
+      >>> print(state.step_size)
+      1.0
+
+    Reference:
+      The bound of SPS_max, Loizou et al. 2021, arXiv:2002.10542.
+    """
+    checks.require("max_step_size", max_step_size, "(0, inf]")
+
+    def propose(memory: Memory, origin: Origin) -> jax.Array:
+        return jnp.minimum(rule.propose(memory, origin), max_step_size)
+
+    return rule._replace(propose=propose)
+
+
+class ScheduleMemory(NamedTuple):
+    num_steps: jax.Array
+
+
+def scheduled(schedule: optax.Schedule) -> InitialStep:
+    def init(params: Any) -> ScheduleMemory:
+        del params
+        return ScheduleMemory(jnp.zeros((), jnp.int32))
+
+    def propose(memory: ScheduleMemory, origin: Origin) -> jax.Array:
+        return jnp.asarray(schedule(memory.num_steps), origin.value.dtype)
+
+    def commit(memory: ScheduleMemory, origin: Origin, outcome: Outcome):
+        del origin, outcome
+        return ScheduleMemory(jnp.asarray(optax.safe_increment(memory.num_steps)))
+
+    return InitialStep(init, propose, commit, uses=())

@@ -1,0 +1,81 @@
+"""Backtracking that tries several steps at once."""
+
+import jax
+import jax.numpy as jnp
+
+from optaxls._core import checks
+from optaxls.parts.searches._loop import Progress, repeat
+from optaxls.parts.types import Outcome, Problem, Search
+
+
+def parallel_candidates(
+    num_candidates: int = 16, decrease_factor: float = 0.9, max_trials: int = 100
+) -> Search:
+    r"""Backtracking that tries ``num_candidates`` steps at once, taking the first.
+
+    Each round of the loop evaluates :math:`\eta, \beta\eta, \dots, \beta^{K-1}\eta`
+    with ``vmap`` and takes the first that is not too long; a round without one goes on
+    from :math:`\beta^K\eta`. The step and ``num_trials`` are those of
+    ``backtracking(decrease_factor, max_trials=max_trials)``.
+
+    Args:
+      num_candidates: K, >= 1.
+      decrease_factor: beta, dimensionless, in (0, 1).
+      max_trials: budget in sequential trials, >= 1.
+
+    Returns:
+      A search for ``scale_by_line_search``. It only shrinks: ``too_short`` is ignored.
+
+    Raises:
+      ValueError: an argument lies outside its range.
+
+    Cost:
+      ``num_candidates`` loss evaluations a round and as many copies of the
+      activations and params; pays where an accelerator has idle lanes, not on a CPU.
+
+    Example:
+      >>> import jax.numpy as jnp, optaxls
+      >>> w = jnp.array([1.0])
+      >>> result = optaxls.line_search(
+      ...     lambda w: 2 * jnp.sum(w**2), w, -4 * w, value=jnp.array(2.0), grad=4 * w,
+      ...     condition=optaxls.armijo(0.5), initial_step=optaxls.constant(1.0),
+      ...     search=optaxls.parallel_candidates(8, 0.5))
+      >>> print(result.params, result.num_trials)
+      [0.] 3
+
+    Reference:
+      Ours; the accepted step is that of Armijo backtracking.
+    """
+    checks.require_integer("num_candidates", num_candidates, 1)
+    checks.require("decrease_factor", decrease_factor, "(0, 1)")
+    checks.require_integer("max_trials", max_trials, 1)
+
+    def search(problem: Problem, first_step: jax.Array, enabled: jax.Array) -> Outcome:
+        def advance(progress: Progress) -> Progress:
+            # Repeated products, not powers: bit for bit the sequential step sizes.
+            steps = [progress.next_step]
+            for _ in range(num_candidates):
+                steps.append(steps[-1] * decrease_factor)
+            candidates = jnp.stack(steps[:-1])
+            trials = jax.vmap(problem.probe)(candidates)
+            verdicts = jax.vmap(problem.judge)(trials)
+            budget = max_trials - progress.num_trials
+            rank = jnp.arange(1, num_candidates + 1)
+            fits = (verdicts.too_long <= 0) & (rank <= budget)
+            found = jnp.any(fits)
+            spent = jnp.minimum(num_candidates, budget)
+            first = jnp.where(found, jnp.argmax(fits), spent - 1)
+            reached = jnp.stack(steps[1:])[first]
+            return Progress(
+                next_step=reached,
+                held_step=jnp.where(found, candidates[first], progress.held_step),
+                held_value=jnp.where(found, trials.value[first], progress.held_value),
+                holds=found,
+                last_value=trials.value[first],
+                num_trials=progress.num_trials + first.astype(jnp.int32) + 1,
+                done=found,
+            )
+
+        return repeat(advance, problem, first_step, enabled, max_trials)
+
+    return search

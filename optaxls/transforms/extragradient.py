@@ -1,0 +1,138 @@
+"""Extragradient with a Lipschitz line search: the engine, probing gradients."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from optaxls._core import checks, trees
+from optaxls._core.arguments import require_arguments, require_same_leaves
+from optaxls._engine.fallback import shorten
+from optaxls._engine.origin import make_origin
+from optaxls._engine.parts import Rules
+from optaxls.parts.conditions.monotone import stateless_condition
+from optaxls.parts.gates import always
+from optaxls.parts.paths.line import along_direction
+from optaxls.parts.searches.backtracking import backtracking
+from optaxls.parts.types import Condition, InitialStep, Origin, Params, Search, Trial
+from optaxls.transforms._scaffold import init_state, step_transformation
+from optaxls.transforms.state import LineSearchState
+
+
+def _lipschitz(c: Any) -> Condition:
+    """Too long where the gradient changes by more than ``c`` times its norm."""
+
+    def excess(origin: Origin, trial: Trial) -> jax.Array:
+        return trial.value - c * jnp.sqrt(origin.grad_sqnorm)
+
+    return stateless_condition(excess)
+
+
+def _rules(c: Any, initial_step: InitialStep, search: Search, fallback_step: Any):
+    # The change of a gradient fits no parabola through a loss and its slope.
+    gate, retreat = always(), shorten
+    condition = _lipschitz(c)
+    return Rules(
+        condition, initial_step, search, along_direction, gate, fallback_step, retreat
+    )
+
+
+def _without_loss(origin: Origin) -> Origin:
+    """The searched quantity is the gradient's change: 0 here, without rounding."""
+    zero = jnp.where(jnp.isfinite(origin.value), 0, jnp.nan).astype(origin.value.dtype)
+    none = jnp.zeros_like(zero)
+    return origin._replace(value=zero, rounding=none, value_rounding=none)
+
+
+def scale_by_extragradient(
+    initial_step: InitialStep,
+    search: Search = backtracking(),  # noqa: B008
+    *,
+    c: float = 0.9,
+    fallback_step: float = 1e-6,
+    name: str = "scale_by_extragradient",
+) -> optax.GradientTransformationExtraArgs:
+    r"""Steps with the gradient found at the end of a trial step.
+
+    A trial :math:`h = w + \eta d` is accepted when the gradient changes little,
+    :math:`\|\nabla f(h) - \nabla f(w)\| \le c\,\|\nabla f(w)\|` (for
+    :math:`d = -\nabla f(w)` that is :math:`\eta L \le c` with the local Lipschitz
+    constant L); then :math:`w_+ = w - \eta\nabla f(h)`. The quantity that the engine
+    searches on is the gradient's change, not the loss.
+
+    Args:
+      initial_step: which step size to try first.
+      search: how to shrink.
+      c: dimensionless, in (0, 1).
+      fallback_step: as in ``scale_by_line_search``.
+      name: the rule that error messages speak of.
+
+    Returns:
+      A transformation. ``update`` needs ``params``, ``value``, ``grad`` and ``grad_fn``
+      (params -> gradient of the same batch's loss).
+
+    State:
+      ``LineSearchState``; ``trial_value`` is the accepted change of the gradient.
+
+    Raises:
+      ValueError: an argument lies outside its range. TypeError, from ``update``: an
+      argument is missing.
+
+    Cost:
+      One gradient per trial, and one more at the accepted point.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, optax, optaxls
+      >>> tx = optax.chain(optax.scale(-1.0), optaxls.scale_by_extragradient(
+      ...     optaxls.constant(1.0), optaxls.backtracking(0.5), c=0.5))
+      >>> w = jnp.array([1.0])       # f = w^2 / 2: w+ = (1 - eta (1 - eta)) w
+      >>> updates, state = tx.update(w, tx.init(w), w, value=jnp.array(0.5), grad=w,
+      ...                            grad_fn=lambda w: w)
+      >>> print(optax.apply_updates(w, updates), state[1].step_size)
+      [0.75] 0.5
+
+    Reference:
+      Korpelevich 1976; Vaswani et al. 2019, arXiv:1905.09997, Algorithm 3 (SEG with
+      Lipschitz line search).
+    """
+    checks.require("c", c, "(0, 1)")
+    checks.require("fallback_step", fallback_step, "[0, inf)")
+    rules = _rules(c, initial_step, search, fallback_step)
+
+    def init(params: Params) -> LineSearchState:
+        return init_state(rules, params)
+
+    def update(
+        updates: Params,
+        state: Any,
+        params: Any = None,
+        *,
+        value: Any = None,
+        grad: Any = None,
+        grad_fn: Any = None,
+        **extra: Any,
+    ) -> tuple[Params, LineSearchState]:
+        del extra
+        require_arguments(name, params=params, value=value, grad=grad, grad_fn=grad_fn)
+        require_same_leaves(name, updates, params=params, grad=grad)
+        origin = make_origin(params, grad, updates, value)
+        loss, origin = origin.value, _without_loss(origin)
+
+        def gradient_change(at: Params) -> jax.Array:
+            change = jax.tree.map(jnp.subtract, grad_fn(at), grad)
+            return jnp.sqrt(trees.sqnorm(change, loss.dtype))
+
+        step = step_transformation(gradient_change, origin, state, rules)
+        extrapolation, new_state = step
+        new_state = new_state._replace(value=loss.astype(state.value.dtype))
+        ahead = grad_fn(optax.apply_updates(params, extrapolation))
+        # Free of cost: the fallback step is a trial as well, and held to the same test.
+        tried = jax.tree.map(jnp.subtract, ahead, grad)
+        change = trees.sqnorm(tried, loss.dtype)
+        holds = new_state.accepted | (change <= c**2 * origin.grad_sqnorm)
+        step_size = jnp.where(holds & jnp.isfinite(change), new_state.step_size, 0)
+        descent = trees.scale(-step_size, trees.conj(ahead), where=step_size > 0)
+        return descent, new_state._replace(step_size=step_size)
+
+    return optax.GradientTransformationExtraArgs(init, update)

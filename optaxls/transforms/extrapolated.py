@@ -1,0 +1,88 @@
+"""Momentum from the mean iterate, for rules that keep one."""
+
+from typing import Any, cast
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from optaxls._core import trees
+from optaxls.parts.initial_steps.hindsight import HindsightMemory
+from optaxls.parts.types import Params
+from optaxls.transforms.state import LineSearchState
+
+
+def _share(state: LineSearchState, memory: HindsightMemory) -> jax.Array:
+    """Of the way from the mean that is gone again: 1 / (k+1), less where it climbs."""
+    share = 1 / jnp.maximum(memory.num_judged, 1).astype(memory.way_slope.dtype)
+    drop = -state.step_size * state.slope
+    climbs = memory.way_slope > 0
+    at_most = 0.5 * drop / jnp.where(climbs, memory.way_slope, 1)
+    share = jnp.where(climbs, jnp.minimum(share, at_most), share)
+    return jnp.where(state.accepted, share, 0)
+
+
+def extrapolated(
+    rule: optax.GradientTransformationExtraArgs,
+) -> optax.GradientTransformationExtraArgs:
+    r"""Goes on, besides the rule's own step, along the way from the mean iterate.
+
+    :math:`w_+ = w + \eta d + \delta (w - \bar w)` with :math:`\bar w` the mean that
+    ``hindsight`` keeps, in which the j-th iterate has weight j, and
+    :math:`\delta = 1/(k+1)` after k steps. That is averaging without a schedule: with
+    :math:`z_+ = z + 2\frac{k+1}{k+2}\eta d` one has :math:`\bar w` the plain mean of
+    the z and :math:`w = (z + \bar w)/2`. Noise is averaged over a horizon that grows
+    with k, and nobody has to know the end. Where the way climbs this batch,
+    :math:`\delta` is so small that at least half of the step's decrease is left.
+
+    Args:
+      rule: ``scale_by_line_search`` or ``scale_by_initial_step`` with ``hindsight``.
+
+    Returns:
+      The rule with its own state; ``update`` needs what the rule does.
+
+    Raises:
+      TypeError, from ``init``: the rule keeps no mean.
+
+    Cost:
+      No evaluation, no state; one more term in the pass that makes the updates.
+
+    Example:
+      >>> import jax.numpy as jnp, optaxls
+      >>> rule = optaxls.scale_by_initial_step(optaxls.hindsight())
+      >>> tx = optaxls.extrapolated(rule)
+      >>> w = jnp.array([1.0])
+      >>> state = tx.init(w)
+      >>> for _ in range(50):
+      ...     updates, state = tx.update(-w, state, w, value=w[0]**2 / 2, grad=w)
+      ...     w = w + updates
+      >>> bool(abs(w[0]) < 1e-3)
+      True
+
+    Reference:
+      Ours; the interpolation is that of Defazio et al., The Road Less Scheduled, 2024,
+      arXiv:2405.15682, with :math:`\beta = 1/2`.
+    """
+
+    def init(params: Params) -> LineSearchState:
+        state: Any = rule.init(params)
+        kept = getattr(state, "initial_step", None)
+        if not isinstance(kept, HindsightMemory):
+            raise TypeError(
+                "extrapolated needs a rule whose initial step is hindsight(), got one"
+                f" with the state {type(state).__name__}({type(kept).__name__})"
+            )
+        return state
+
+    def update(
+        updates: Params, state: Any, params: Any = None, **extra: Any
+    ) -> tuple[Params, LineSearchState]:
+        updates, new = rule.update(updates, state, params, **extra)
+        state = cast(LineSearchState, new)
+        memory = state.initial_step
+        share = _share(state, memory)
+        way = trees.difference(params, memory.mean_params)
+        # NaN params stay NaN by themselves; they must not enter by 0 * NaN.
+        return trees.add_scaled(updates, share, way, where=share > 0), state
+
+    return optax.GradientTransformationExtraArgs(init, update)

@@ -1,0 +1,124 @@
+"""A proposed step size as an optax transformation, without a search."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from optaxls._core import trees
+from optaxls._core.arguments import (
+    hold_integers,
+    require_arguments,
+    require_same_leaves,
+)
+from optaxls._engine.origin import make_origin
+from optaxls._engine.parts import Rules
+from optaxls.parts.conditions.monotone import always_accept
+from optaxls.parts.paths.line import along_direction
+from optaxls.parts.types import (
+    Gate,
+    InitialStep,
+    Memory,
+    Origin,
+    Outcome,
+    Params,
+    Problem,
+    Trial,
+    keep_memory,
+    no_memory,
+)
+from optaxls.transforms._scaffold import init_state, step_transformation
+from optaxls.transforms.state import LineSearchState
+
+
+def _no_search(problem: Problem, first_step: jax.Array, enabled: jax.Array) -> Outcome:
+    """Zero trials: the proposal as it is."""
+    del enabled
+    origin = problem.origin
+    zero = jnp.zeros_like(first_step)
+    trial = Trial(first_step, origin.value, first_step * origin.slope, zero)
+    return Outcome(trial, zero.astype(jnp.int32), zero > 0)
+
+
+def _never() -> Gate:
+    def should_search(memory: Memory, origin: Origin) -> jax.Array:
+        del memory
+        return jnp.zeros_like(origin.value, bool)
+
+    return Gate(no_memory, should_search, keep_memory)
+
+
+def scale_by_initial_step(
+    initial_step: InitialStep, *, name: str = "scale_by_initial_step"
+) -> optax.GradientTransformationExtraArgs:
+    r"""Scales the incoming direction by the proposal of a rule, untested.
+
+    :math:`w_+ = w + \eta d` with :math:`\eta` from ``initial_step``: Polyak steps,
+    Barzilai-Borwein steps, a constant.
+
+    Args:
+      initial_step: the rule.
+      name: the rule that error messages speak of.
+
+    Returns:
+      A transformation. ``update`` needs ``params`` and what the rule uses: ``value``
+      for Polyak steps, ``grad`` for Barzilai-Borwein. Without ``grad`` the incoming
+      updates are taken for the negative gradient. ``lower_bound=...`` overrules a
+      Polyak rule's bound for this batch. Safety is that of ``scale_by_line_search``.
+
+    State:
+      ``LineSearchState`` with ``num_trials`` always 0.
+
+    Raises:
+      TypeError, from ``update``: an argument that the rule uses is missing.
+
+    Cost:
+      No loss evaluation; no copy of the params but what the rule remembers.
+
+    Example:
+      >>> import jax.numpy as jnp, optax, optaxls
+      >>> tx = optax.chain(
+      ...     optax.scale(-1.0), optaxls.scale_by_initial_step(optaxls.polyak(0.5)))
+      >>> w = jnp.array([3.0])      # f = |w|: one Polyak step with 2 c = 1 hits 0
+      >>> updates, _ = tx.update(jnp.array([1.0]), tx.init(w), w, value=jnp.array(1.5))
+      >>> print(optax.apply_updates(w, updates))
+      [0.]
+
+    Reference:
+      Loizou et al. 2021, arXiv:2002.10542.
+    """
+    rules = Rules(
+        always_accept(),
+        initial_step,
+        _no_search,
+        along_direction,
+        _never(),
+        0,
+    )
+
+    def init(params: Params) -> LineSearchState:
+        return init_state(rules, params)
+
+    def update(
+        updates: Params,
+        state: Any,
+        params: Any = None,
+        *,
+        value: Any = None,
+        grad: Any = None,
+        **extra: Any,
+    ) -> tuple[Params, LineSearchState]:
+        given = {"value": value, "grad": grad}
+        used = {key: given[key] for key in initial_step.uses}
+        require_arguments(name, params=params, **used)
+        updates = hold_integers(updates, params)
+        if initial_step.uses or grad is not None:
+            others = {"params": params} if grad is None else {"grad": grad}
+            require_same_leaves(name, updates, **others)
+        if grad is None:
+            grad = trees.conj(jax.tree.map(jnp.negative, updates))
+        origin = make_origin(params, grad, updates, value, extra.get("lower_bound"))
+        return step_transformation(lambda params: origin.value, origin, state, rules)
+
+    return optax.GradientTransformationExtraArgs(init, update)

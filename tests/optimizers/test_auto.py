@@ -1,0 +1,169 @@
+"""The optimizer without a step size: what its parts are there for."""
+
+# Optax types states and updates as unions of trees; their fields are known here.
+# pyright: reportAttributeAccessIssue=false, reportIndexIssue=false
+# pyright: reportArgumentType=false, reportOperatorIssue=false
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import optaxls
+from tests import problems
+from tests.faults import test_training_faults
+from tests.problems import GOOD, NON_FINITE
+
+
+def minimise(optimizer, loss, w, num_steps):
+    step = optaxls.make_step(loss, optimizer)
+
+    def one(carry, _):
+        result = step(*carry)
+        return (result.params, result.opt_state), result.metrics["step_size"]
+
+    run = jax.jit(lambda c: jax.lax.scan(one, c, length=num_steps))
+    (w, _), steps = run((w, optimizer.init(w)))
+    return w, steps
+
+
+@pytest.mark.parametrize("fault", NON_FINITE)
+def test_a_bad_batch_leaves_every_memory_as_it_was(fault):
+    records = problems.run("auto", [GOOD] * 4 + [NON_FINITE[fault]])
+    before, after = records[-2], records[-1]
+    # What is reported of the step may change; the memories may not.
+    for name in ("initial_step", "direction", "mean_grad_sqnorm", "num_seen"):
+        kept = optax.tree.get(before["state"], name)
+        jax.tree.map(
+            np.testing.assert_array_equal, optax.tree.get(after["state"], name), kept
+        )
+    assert not any(leaf.any() for leaf in jax.tree.leaves(after["updates"]))
+
+
+def test_no_network_of_relus_dies():
+    """16 seeds; before steps were braked, 5 of them ended at a loss above 2."""
+    images, labels = map(jnp.asarray, test_training_faults.digits())
+    loss = test_training_faults.loss
+    rng = np.random.default_rng(0)
+    order = [[rng.permutation(640) for _ in range(30)] for _ in range(16)]
+    batches = jnp.asarray(np.reshape(order, (16, 300, 64)))
+    optimizer = optaxls.auto()
+    step = optaxls.make_step(loss, optimizer)
+
+    def train(seed, rows):
+        def one(carry, row):
+            result = step(*carry, images[row], labels[row])
+            return (result.params, result.opt_state), None
+
+        params = test_training_faults.init(jax.random.key(seed))
+        (params, _), _ = jax.lax.scan(one, (params, optimizer.init(params)), rows)
+        return loss(params, images, labels)
+
+    ends = jax.jit(jax.vmap(train))(jnp.arange(16), batches)
+    assert jnp.max(ends) < 1e-3
+
+
+DIRECTIONS = {
+    "gradient": optax.identity,
+    "heavy ball": functools.partial(optax.trace, 0.9),
+    "sign": optax.scale_by_sign,
+    "lion": optax.scale_by_lion,
+    "rms": optax.scale_by_rms,
+    "adam": lambda: None,
+}
+
+
+@pytest.mark.parametrize("name", DIRECTIONS)
+@pytest.mark.parametrize("unit", [1e-3, 1.0, 1e3])
+def test_any_direction_in_any_unit_reaches_the_solution(name, unit):
+    """Least squares; ``unit`` rescales the weights, as a badly chosen unit would."""
+    rows, targets, _ = problems.least_squares(40, 8)
+
+    def loss(w):
+        return jnp.mean((rows @ (w / unit) - targets) ** 2)
+
+    start = loss(jnp.zeros(8))
+    w, _ = minimise(optaxls.auto(DIRECTIONS[name]()), loss, jnp.zeros(8), 600)
+    assert loss(w) < 1e-4 * start
+
+
+def test_weight_decay_comes_to_rest_where_the_regularised_loss_does():
+    decay = 0.5
+    for scale in (0.1, 10.0):
+        w, steps = minimise(
+            optaxls.auto(optax.identity(), weight_decay=decay * scale),
+            lambda w, s=scale: s * 0.5 * jnp.sum((w - 1) ** 2),
+            jnp.zeros(3),
+            400,
+        )
+        np.testing.assert_allclose(w, 1 / (1 + decay), rtol=0.01)
+        assert steps[-1] > 0
+
+
+def steps_of(optimizer, loss_fn, w, batches):
+    """Values, step sizes and trials, a batch a step; and where the params end."""
+    step = jax.jit(optaxls.make_step(loss_fn, optimizer))
+    state, told = optimizer.init(w), []
+    for batch in batches:
+        w, state, value, _, metrics = step(w, state, batch)
+        told.append((value, metrics["step_size"], metrics["num_trials"]))
+    return w, np.array(told, float)
+
+
+def quadratic(w, scale):
+    return scale * jnp.sum((w - 1.0) ** 2)
+
+
+def test_a_first_search_that_failed_is_gone_on_with():
+    """Three trials reach 1/4 of the first step; curvature 2e4 wants 1/2e4 of it."""
+    optimizer = optaxls.auto(optax.identity(), max_trials=3)
+    _, told = steps_of(optimizer, quadratic, jnp.zeros(2), [jnp.float32(1e4)] * 40)
+    value, _, trials = told.T
+    searches = int(np.argmin(trials))
+    assert 2 <= searches < 10 and not trials[searches:].any()
+    assert (value <= value[0]).all() and value[-1] < 1e-3 * value[0]
+
+
+def test_a_batch_that_nothing_improves_does_not_make_later_steps_short():
+    def loss_fn(w, offset):
+        """The trial's loss is higher by the offset: as if it had seen other data."""
+        moved = jnp.any(w != 0)
+        return quadratic(w, 1.0) + jnp.where(moved, offset, 0.0)
+
+    bad = 3
+    batches = [jnp.float32(1e9)] * bad + [jnp.float32(0.0)] * 20
+    optimizer = optaxls.auto(optax.identity())
+    w, told = steps_of(optimizer, loss_fn, jnp.zeros(2), batches)
+    assert (told[:bad, 2] == 100).all() and told[bad, 1] >= 0.25
+    np.testing.assert_allclose(w, 1.0, atol=1e-2)
+
+
+def test_the_first_step_along_a_loss_without_a_bound_is_modest():
+    loss_fn = lambda w, scale: -scale * jnp.sum(w)  # noqa: E731
+    _, told = steps_of(optaxls.auto(), loss_fn, jnp.zeros(4), [jnp.float32(1.0)] * 2)
+    assert -2.5 <= told[1, 0] < -0.1
+
+
+def test_a_step_too_short_to_move_the_params_grows_again():
+    """The first batch was of another world; bfloat16 swallows the steps after it."""
+    w = jnp.full(3, 3.0, jnp.bfloat16)
+    batches = [jnp.bfloat16(1e4)] + [jnp.bfloat16(1.0)] * 400
+    _, told = steps_of(optaxls.auto(optax.identity()), quadratic, w, batches)
+    assert told[1, 1] < 1e-4 and told[1, 0] == told[5, 0]
+    assert told[-1, 0] < 0.02 * told[1, 0]
+
+
+def test_leaves_that_are_not_trained_may_be_of_any_kind():
+    w = {"w": jnp.zeros(2), "flag": jnp.array([True]), "row": np.arange(3)}
+    loss_fn = lambda w, scale: quadratic(w["w"], scale)  # noqa: E731
+    w, _ = steps_of(optaxls.auto(), loss_fn, w, [jnp.float32(1.0)] * 60)
+    assert w["flag"].tolist() == [True] and w["row"].tolist() == [0, 1, 2]
+    np.testing.assert_allclose(w["w"], 1.0, atol=1e-2)
+
+
+def test_a_step_size_is_refused_by_name():
+    with pytest.raises(TypeError, match=r"direction must be .* got 0\.1; no step size"):
+        optaxls.auto(0.1)  # pyright: ignore[reportArgumentType]

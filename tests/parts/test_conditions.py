@@ -1,0 +1,198 @@
+"""Conditions: closed forms on a quadratic, and their memories against plain Python."""
+
+import jax.numpy as jnp
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+import optaxls
+from tests.parts import oracle
+from tests.parts.samples import origin, outcome, trial
+
+numbers = st.floats(0.125, 8.0, width=32)
+
+
+def on_quadratic(condition, curvature, step_size, memory=()):
+    """The verdict on f = L w^2 / 2 from w = 1 along the negative gradient."""
+    slope = -(curvature**2)
+    value = 0.5 * curvature * (1 - step_size * curvature) ** 2
+    at = origin(0.5 * curvature, slope)
+    return condition.judge(memory, at, trial(step_size, value, slope))
+
+
+@settings(max_examples=60, deadline=None, derandomize=True, database=None)
+@given(numbers, st.floats(0.05, 0.95))
+def test_armijo_accepts_up_to_two_times_one_minus_c_over_curvature(curvature, c):
+    longest = 2 * (1 - c) / curvature
+    condition = optaxls.armijo(c)
+    assert on_quadratic(condition, curvature, 0.999 * longest).too_long <= 0
+    assert on_quadratic(condition, curvature, 1.001 * longest).too_long > 0
+    assert on_quadratic(condition, curvature, 0.001 * longest).too_short <= 0
+
+
+@settings(max_examples=60, deadline=None, derandomize=True, database=None)
+@given(numbers, st.floats(0.05, 0.45))
+def test_goldstein_accepts_an_interval(curvature, c):
+    condition = optaxls.goldstein(c)
+    shortest, longest = 2 * c / curvature, 2 * (1 - c) / curvature
+    assert on_quadratic(condition, curvature, 0.999 * longest).too_long <= 0
+    assert on_quadratic(condition, curvature, 1.001 * longest).too_long > 0
+    assert on_quadratic(condition, curvature, 1.001 * shortest).too_short <= 0
+    assert on_quadratic(condition, curvature, 0.999 * shortest).too_short > 0
+
+
+def test_always_accept_accepts_any_rise():
+    condition = optaxls.always_accept()
+    assert condition.judge((), origin(), trial(1.0, 1e30)).too_long <= 0
+
+
+def test_a_stateless_condition_may_return_a_number_or_a_verdict():
+    def number(origin, trial):
+        return trial.value - 3.0
+
+    def verdict(origin, trial):
+        return optaxls.Verdict(trial.value - 3.0, 0.5 - trial.value)
+
+    for fn, short in ((number, -jnp.inf), (verdict, 0.25)):
+        answer = optaxls.stateless_condition(fn).judge((), origin(), trial(1.0, 0.25))
+        assert answer.too_long == -2.75 and answer.too_short == short
+
+
+values = st.lists(
+    st.floats(-5, 50, width=32, allow_subnormal=False), min_size=1, max_size=12
+)
+
+
+@settings(max_examples=40, deadline=None, derandomize=True, database=None)
+@given(values, st.sampled_from([0.0, 0.3, 0.9, 1.0]))
+def test_zhang_hager_is_the_recursion(losses, decay):
+    condition = optaxls.zhang_hager(0.25, decay)
+    memory = condition.init(jnp.ones(1))
+    mean = weight = 0.0
+    for value in losses:
+        memory = condition.observe(memory, origin(value))
+        mean, weight = oracle.zhang_hager(mean, weight, value, decay)
+    assert float(memory.mean_value) == pytest.approx(mean, rel=1e-4, abs=1e-4)
+    assert float(memory.total_weight) == pytest.approx(weight, rel=1e-5)
+    reference = max(float(memory.mean_value), losses[-1])
+    verdict = condition.judge(memory, origin(losses[-1]), trial(2.0, 7.0))
+    assert float(verdict.too_long) == pytest.approx(7.0 - reference + 0.25 * 2.0)
+
+
+@pytest.mark.parametrize("usual", [2.0, -2.0])
+@pytest.mark.parametrize(
+    "condition", [optaxls.zhang_hager(0.5), optaxls.window_armijo(0.5, 3)]
+)
+def test_a_loss_that_exploded_does_not_rule_the_reference(condition, usual):
+    memory = condition.init(jnp.ones(1))
+    for value in (usual, usual, 1e12):
+        memory = condition.observe(memory, origin(value))
+    memory = condition.observe(memory, origin(usual))
+    allowed = -condition.judge(memory, origin(usual), trial(0.0, 0.0)).too_long
+    assert usual < allowed <= usual + 10 * abs(usual)
+
+
+def test_zhang_hager_with_decay_one_averages_and_with_zero_is_armijo():
+    memories = {}
+    for decay in (0.0, 1.0):
+        condition = optaxls.zhang_hager(0.5, decay)
+        memory = condition.init(jnp.ones(1))
+        for value in (8.0, 4.0, 3.0):
+            memory = condition.observe(memory, origin(value))
+        memories[decay] = memory.mean_value
+    assert memories == {0.0: 3.0, 1.0: 5.0}
+
+
+def test_zhang_hager_never_refers_to_less_than_the_present_loss():
+    condition = optaxls.zhang_hager(0.5)
+    memory = condition.init(jnp.ones(1))
+    for value in (1.0, 1.0, 100.0):
+        memory = condition.observe(memory, origin(value))
+    assert condition.judge(memory, origin(100.0), trial(1.0, 99.0)).too_long <= 0
+    assert condition.judge(memory, origin(100.0), trial(1.0, 99.9)).too_long > 0
+
+
+@settings(max_examples=40, deadline=None, derandomize=True, database=None)
+@given(values, st.integers(1, 5))
+@example([0.0625, 1.0, 0.0], 2)
+def test_window_armijo_refers_to_the_largest_of_the_last_losses(losses, window):
+    condition = optaxls.window_armijo(0.25, window)
+    memory = condition.init(jnp.ones(1))
+    entered = []
+    for value in losses:
+        memory = condition.observe(memory, origin(value))
+        # One that exploded enters as the usual and ten times that.
+        usual = max(entered[-window:], default=0.0)
+        entered.append(min(value, usual + 10 * abs(usual)) if usual else value)
+    verdict = condition.judge(memory, origin(losses[-1]), trial(2.0, 7.0))
+    reference = max(*entered[-window:], losses[-1])
+    expected = 7.0 - reference + 0.25 * 2.0
+    assert float(verdict.too_long) == pytest.approx(expected, rel=1e-5, abs=1e-5)
+
+
+def test_a_window_of_one_is_armijo():
+    condition = optaxls.window_armijo(0.3, window=1)
+    memory = condition.observe(condition.init(jnp.ones(1)), origin(100.0))
+    memory = condition.observe(memory, origin(2.0))
+    at, candidate = origin(2.0), trial(0.5, 1.9)
+    expected = optaxls.armijo(0.3).judge((), at, candidate).too_long
+    assert condition.judge(memory, at, candidate).too_long == expected
+
+
+def test_smoothed_armijo_is_the_papers_arithmetic():
+    c, decay = 0.5, 0.75
+    condition = optaxls.smoothed_armijo(c, decay)
+    memory = condition.init(jnp.ones(1))
+    decrease = steepness = 0.0
+    steps = [(3.0, 2.5, -2.0, 0.25), (2.0, 2.25, -1.0, 0.5), (4.0, 1.0, -8.0, 0.125)]
+    for before, after, slope, step_size in steps:
+        new_decrease = decay * decrease + (1 - decay) * (before - after)
+        steepness = decay * steepness + (1 - decay) * -slope
+        at = origin(before, slope)
+        verdict = condition.judge(memory, at, trial(step_size, after, slope))
+        # In units of this step's loss, of which a share of 1 - decay enters.
+        expected = (c * step_size * steepness - new_decrease) / (1 - decay)
+        assert float(verdict.too_long) == pytest.approx(expected, rel=1e-6)
+        decrease = new_decrease
+        memory = condition.commit(memory, at, outcome(step_size, value=after))
+        assert float(memory.mean_decrease) == pytest.approx(decrease, rel=1e-6)
+        assert float(memory.mean_steepness) == pytest.approx(steepness, rel=1e-6)
+
+
+@settings(max_examples=40, deadline=None, derandomize=True, database=None)
+@given(numbers, st.floats(0.05, 0.95), numbers)
+def test_smoothed_armijo_without_a_past_is_armijo(curvature, c, step_size):
+    smoothed = optaxls.smoothed_armijo(c, 0.9)
+    memory = smoothed.init(jnp.ones(1))
+    one = on_quadratic(smoothed, curvature, step_size, memory).too_long
+    other = on_quadratic(optaxls.armijo(c), curvature, step_size).too_long
+    assert float(one) == pytest.approx(float(other), rel=1e-3, abs=1e-3)
+
+
+@pytest.mark.parametrize("ended", [(0, True), (100, False), (0, False)])
+def test_smoothed_armijo_learns_from_successful_searches_only(ended):
+    condition = optaxls.smoothed_armijo(0.5)
+    num_trials, accepted = ended
+    memory = condition.init(jnp.ones(1))
+    after = condition.commit(memory, origin(), outcome(0.1, num_trials, accepted))
+    assert after == memory
+
+
+CONDITIONS = {
+    "armijo": (optaxls.armijo(0.5), False),
+    "zhang_hager": (optaxls.zhang_hager(0.5), True),
+    "window_armijo": (optaxls.window_armijo(0.5), True),
+    "smoothed_armijo": (optaxls.smoothed_armijo(0.5), True),
+}
+
+
+@pytest.mark.parametrize("name", CONDITIONS)
+def test_only_nonmonotone_conditions_let_the_loss_rise(name):
+    condition, may_rise = CONDITIONS[name]
+    memory = condition.init(jnp.ones(1))
+    earlier = origin(9.0)
+    memory = condition.observe(memory, earlier)
+    memory = condition.commit(memory, earlier, outcome(0.1, value=1.0))
+    memory = condition.observe(memory, origin(1.0))
+    rise = condition.judge(memory, origin(1.0), trial(0.1, 1.01))
+    assert bool(rise.too_long <= 0) == may_rise
