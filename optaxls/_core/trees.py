@@ -61,17 +61,27 @@ def conj(tree: Any) -> Any:
     )
 
 
-def scale(factor: jax.Array, tree: Any, *, where: jax.Array) -> Any:
-    """``factor * tree`` where ``where``, else zeros even for NaN; same dtypes."""
+def scale(factor: jax.Array, tree: Any) -> Any:
+    """``factor * tree``, with the dtypes of ``tree``; integer leaves stay."""
 
     def leaf_scale(leaf):
-        kind = jnp.result_type(leaf)
         if not is_inexact(leaf):
             return leaf
+        kind = jnp.result_type(leaf)
         product = factor.astype(jnp.promote_types(factor.dtype, kind)) * leaf
-        return jnp.where(where, product, 0).astype(kind)
+        return product.astype(kind)
 
     return jax.tree.map(leaf_scale, tree)
+
+
+def zero_unless(condition: jax.Array, tree: Any) -> Any:
+    """``tree`` where ``condition``, else zeros even for NaN; integer leaves stay."""
+    return jax.tree.map(
+        lambda leaf: jnp.where(condition, leaf, jnp.zeros_like(leaf))
+        if is_inexact(leaf)
+        else leaf,
+        tree,
+    )
 
 
 def difference(left: Any, right: Any) -> Any:

@@ -2,24 +2,39 @@
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 
 from optaxls._core import trees
-from optaxls._core.loss import as_scalar, rounding
-from optaxls.parts.types import Origin
+from optaxls._core.loss import as_scalar
+from optaxls.parts.types import Metric, Origin
 
 
 def make_origin(
-    params: Any, grad: Any, direction: Any, value: Any, lower_bound: Any = None
+    params: Any,
+    grad: Any,
+    direction: Any,
+    value: Any,
+    lower_bound: Any = None,
+    metric: Metric | None = None,
 ) -> Origin:
-    """Collects what is known before the trials; a missing ``value`` counts as 0."""
+    """Collects what is known before the trials; a missing ``value`` counts as 0.
+
+    ``metric(params, displacement)`` is the squared length of a displacement at
+    ``params``; None is the Euclidean one.
+    """
     dtype = trees.scalar_dtype(params)
     arrived = jnp.result_type(0.0 if value is None else value)
     loss_eps = jnp.finfo(arrived if jnp.issubdtype(arrived, jnp.inexact) else dtype).eps
     value = as_scalar(0.0 if value is None else value, dtype)
-    value_rounding = 4 * float(loss_eps) * jnp.abs(value)
     # Reversed, as the search uses it: of -grad that is the gradient itself.
     ascent = trees.reverse(direction)
+
+    def sqlength(displacement: Any) -> jax.Array:
+        if metric is None:
+            return trees.sqnorm(displacement, value.dtype)
+        return jnp.asarray(metric(params, displacement), value.dtype)
+
     return Origin(
         params=params,
         grad=grad,
@@ -27,8 +42,9 @@ def make_origin(
         value=value,
         slope=-trees.inner(grad, ascent, value.dtype),
         grad_sqnorm=trees.sqnorm(grad, value.dtype),
-        direction_sqnorm=trees.sqnorm(ascent, value.dtype),
-        rounding=rounding(params, grad, value, value_rounding),
-        value_rounding=value_rounding,
-        lower_bound=None if lower_bound is None else as_scalar(lower_bound, dtype),
+        direction_sqnorm=sqlength(ascent),
+        value_rounding=4 * float(loss_eps) * jnp.abs(value),
+        lower_bound=(
+            None if lower_bound is None else as_scalar(lower_bound, dtype)
+        ),
     )

@@ -1,25 +1,12 @@
 """The parts of one step-size rule, and what they remember."""
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import jax
-
-from optaxls._engine.fallback import shorten_where_it_climbs
-from optaxls.parts.types import (
-    Condition,
-    Gate,
-    InitialStep,
-    Memory,
-    Origin,
-    Outcome,
-    Path,
-    Search,
-)
+from optaxls.parts.types import Condition, Gate, InitialStep, Memory, Path, Search
 
 
-class Rules(NamedTuple):
-    """The parts of one step-size rule; ``retreat``: what a failed search takes."""
+class Parts(NamedTuple):
+    """What a step is made of; ``fallback_step`` is tried after a failed search."""
 
     condition: Condition
     initial_step: InitialStep
@@ -27,7 +14,6 @@ class Rules(NamedTuple):
     path: Path
     gate: Gate
     fallback_step: Any
-    retreat: Callable[[Outcome, Origin, Any], jax.Array] = shorten_where_it_climbs
 
 
 class Memories(NamedTuple):
@@ -38,10 +24,10 @@ class Memories(NamedTuple):
     gate: Memory
 
 
-def init_memories(rules: Rules, params: Any) -> Memories:
+def init_memories(parts: Parts, params: Any) -> Memories:
     """The parts' first memories."""
     return Memories(
-        rules.condition.init(params),
-        rules.initial_step.init(params),
-        rules.gate.init(params),
+        parts.condition.init(params),
+        parts.initial_step.init(params),
+        parts.gate.init(params),
     )

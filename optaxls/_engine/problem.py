@@ -1,4 +1,4 @@
-"""What a search may ask: evaluate a step size, judge a trial."""
+"""What a search may ask: evaluate a step size, judge a trial, fall back."""
 
 from typing import Any
 
@@ -8,14 +8,14 @@ import optax
 
 from optaxls._core import trees
 from optaxls._core.loss import rounding
-from optaxls._engine.parts import Rules
+from optaxls._engine.parts import Parts
 from optaxls.parts.types import Memory, Origin, Problem, Trial, ValueFn, Verdict
 
 
 def _forgiven(origin: Origin, verdict: Verdict) -> jax.Array:
-    """``origin.rounding`` where it decides, else 0, which saves a pass a step.
+    """The rounding error of the loss where it decides, else 0, which saves a pass.
 
-    Rounding lies between 0 and |f|: an excess outside of that is decided without it.
+    The error lies between 0 and |f|: an excess outside of that is decided without it.
     """
 
     def close(excess: Any) -> jax.Array:
@@ -29,8 +29,9 @@ def _forgiven(origin: Origin, verdict: Verdict) -> jax.Array:
 
 
 def make_problem(
-    value_fn: ValueFn, origin: Origin, rules: Rules, memory: Memory
+    value_fn: ValueFn, origin: Origin, parts: Parts, memory: Memory
 ) -> Problem:
+    """The questions of a search from ``origin``; ``memory`` is the condition's."""
     # The last thing done to a direction is a change of sign, optax.scale(-1). Undone
     # here it cancels, and made again inside the loop it is part of the trial's pass;
     # else -grad would be a second copy of the gradient, kept while the loop runs.
@@ -38,17 +39,13 @@ def make_problem(
 
     def probe(step_size: jax.Array) -> Trial:
         here = origin._replace(direction=trees.reverse(reverse))
-        displacement = rules.path(here, step_size)
-        value = value_fn(optax.apply_updates(origin.params, displacement.updates))
-        return Trial(
-            step_size,
-            value.astype(origin.value.dtype),
-            displacement.linear_change,
-            displacement.sqdistance,
-        )
+        updates, linear_change, sqdistance = parts.path.displace(here, step_size)
+        value = value_fn(optax.apply_updates(origin.params, updates))
+        value = value.astype(origin.value.dtype)
+        return Trial(step_size, value, linear_change, sqdistance)
 
     def judge(trial: Trial) -> Verdict:
-        verdict = rules.condition.judge(memory, origin, trial)
+        verdict = parts.condition.judge(memory, origin, trial)
         usable = jnp.isfinite(trial.value) & ~jnp.isnan(verdict.too_long)
         forgiven = _forgiven(origin, verdict)
         too_short = verdict.too_short - forgiven
@@ -57,4 +54,8 @@ def make_problem(
             jnp.where(jnp.isnan(too_short), -jnp.inf, too_short),
         )
 
-    return Problem(origin, probe, judge)
+    def climbs(trial: Trial, verdict: Verdict) -> jax.Array:
+        lower = trial.value <= origin.value + origin.value_rounding
+        return ~(lower | (verdict.too_long <= 0)) | ~jnp.isfinite(trial.value)
+
+    return Problem(origin, probe, judge, climbs, parts.fallback_step)

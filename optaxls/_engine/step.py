@@ -1,71 +1,139 @@
 """One step: propose, search, decide, remember. The guards live here."""
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from optaxls._core import trees
-from optaxls._engine.parts import Memories, Rules
+from optaxls._engine.parts import Memories, Parts
 from optaxls._engine.problem import make_problem
-from optaxls.parts.types import Displacement, Origin, Outcome, ValueFn
+from optaxls.parts.types import Memory, Origin, Outcome, Params, Path, Trial, ValueFn
+
+
+class Applied(NamedTuple):
+    """The direction that the step size multiplies; is it the one that was tested?"""
+
+    direction: Params
+    tested: jax.Array | bool
+
+
+Choose = Callable[[jax.Array], Applied]
 
 
 class Step(NamedTuple):
-    """The displacement to add, how it came about, and the new memories."""
+    """The updates to add, how they came about, and the new memories."""
 
-    displacement: Displacement
+    updates: Params
     outcome: Outcome
-    memories: Memories
+    memories: Any
 
 
-def _decide(
-    outcome: Outcome,
-    searched: jax.Array,
-    descends: jax.Array,
-    origin: Origin,
-    rules: Rules,
-) -> Outcome:
-    """What is reported: the step size that is applied, and whether it was accepted."""
-    step_size = outcome.trial.step_size
-    retreat = rules.retreat(outcome, origin, rules.fallback_step)
-    taken = jnp.where(searched & ~outcome.accepted, retreat, step_size)
-    accepted = descends & (outcome.accepted | ~searched) & (step_size > 0)
-    trial = outcome.trial._replace(step_size=jnp.where(descends, taken, 0))
-    return Outcome(trial, outcome.num_trials, accepted)
+def _unknown(value: jax.Array) -> jax.Array:
+    """NaN, as the loss at a point where it was not evaluated.
+
+    Under ``jax_debug_nans`` it is the loss before the step: there a NaN is an error.
+    """
+    return value if jax.config.jax_debug_nans else jnp.full_like(value, jnp.nan)
+
+
+def _as_step_size(proposal: Any, like: jax.Array) -> jax.Array:
+    """The proposal as a number that a search can start from: finite, not negative."""
+    proposal = jnp.asarray(proposal, like.dtype)
+    largest = jnp.finfo(proposal.dtype).max
+    return jnp.clip(jnp.where(jnp.isnan(proposal), 0, proposal), 0, largest)
+
+
+def _untested(origin: Origin, path: Path, proposal: jax.Array) -> Outcome:
+    """The proposal as it is, its loss not known."""
+    change = proposal * path.predicted_slope(origin, proposal)
+    length = proposal**2 * origin.direction_sqnorm
+    trial = Trial(proposal, _unknown(origin.value), change, length)
+    none = jnp.zeros_like(proposal, jnp.int32)
+    return Outcome(trial, trial, proposal, none, proposal > 0)
+
+
+def _allowed(outcome: Outcome, descends: jax.Array, origin: Origin) -> Outcome:
+    """No step where nothing descends, and none that is called accepted."""
+    zero = jnp.zeros_like(origin.value)
+    none = Trial(zero, origin.value, zero, zero)
+    moves = descends & (outcome.applied.step_size > 0)
+    return outcome._replace(
+        applied=trees.select(moves, outcome.applied, none),
+        accepted=outcome.accepted & moves,
+    )
+
+
+def _apply(
+    origin: Origin, path: Path, outcome: Outcome, choose: Choose | None
+) -> tuple[Params, Outcome]:
+    """The updates. A step of 0 is zeros whatever the path makes of it."""
+    applied = outcome.applied
+    if choose is not None:
+        direction, tested = choose(outcome.num_trials)
+        origin = origin._replace(direction=direction)
+        known = tested | (applied.step_size == 0)
+        value = jnp.where(known, applied.value, _unknown(applied.value))
+        outcome = outcome._replace(applied=applied._replace(value=value))
+    updates = path.displace(origin, applied.step_size).updates
+    return trees.zero_unless(applied.step_size > 0, updates), outcome
 
 
 def take_step(
-    value_fn: ValueFn, origin: Origin, memories: Memories, rules: Rules
+    value_fn: ValueFn,
+    origin: Origin,
+    memories: Memories,
+    parts: Parts,
+    choose: Choose | None = None,
 ) -> Step:
     """Proposes, searches if the gate says so, and lets the parts remember.
 
     - Loss or slope not finite: no step, no trial, every memory as it was.
-    - Slope >= 0 (ascent, zero gradient): no step, no trial.
-    - Every trial rejected: the fallback step, or a shorter one if the last trial says
-      that it climbs; no step if that trial's loss was not finite.
-    In all of them ``accepted`` is False.
+    - Nothing promised by the path (ascent, zero gradient): no step, no trial.
+    - Every trial rejected: the fallback step if its trial did not climb, else no step.
+    In all of them ``accepted`` is False. ``choose`` gives the direction to apply where
+    that is not the direction searched.
     """
     finite = jnp.isfinite(origin.value) & jnp.isfinite(origin.slope)
-    descends = finite & (origin.slope < 0)
-    condition_memory = rules.condition.observe(memories.condition, origin)
-    proposal = rules.initial_step.propose(memories.initial_step, origin)
-    proposal = jnp.asarray(proposal, origin.value.dtype)
-    largest = jnp.finfo(proposal.dtype).max
-    proposal = jnp.clip(jnp.where(jnp.isnan(proposal), 0, proposal), 0, largest)
-
-    wanted = rules.gate.should_search(memories.gate, origin)
-    searched = descends & wanted & (proposal > 0)
-    problem = make_problem(value_fn, origin, rules, condition_memory)
-    found = rules.search(problem, proposal, searched)
-    reported = _decide(found, searched, descends, origin, rules)
-
-    # The parts see where the search stands; the caller sees what was applied.
-    seen = found._replace(accepted=reported.accepted)
-    new = Memories(
-        rules.condition.commit(condition_memory, origin, seen),
-        rules.initial_step.commit(memories.initial_step, origin, seen),
-        rules.gate.commit(memories.gate, origin, seen),
+    observed = Memories(
+        parts.condition.observe(memories.condition, origin),
+        parts.initial_step.observe(memories.initial_step, origin),
+        parts.gate.observe(memories.gate, origin),
     )
-    displacement = rules.path(origin, reported.trial.step_size)
-    return Step(displacement, reported, trees.select(finite, new, memories))
+    proposal = parts.initial_step.propose(observed.initial_step, origin)
+    proposal = _as_step_size(proposal, origin.value)
+    descends = finite & (parts.path.predicted_slope(origin, proposal) < 0)
+
+    wanted = parts.gate.should_search(observed.gate, origin)
+    searched = descends & wanted & (proposal > 0)
+    problem = make_problem(value_fn, origin, parts, observed.condition)
+    found = parts.search(problem, proposal, searched)
+    outcome = trees.select(searched, found, _untested(origin, parts.path, proposal))
+    outcome = _allowed(outcome, descends, origin)
+
+    new = Memories(
+        parts.condition.commit(observed.condition, origin, outcome),
+        parts.initial_step.commit(observed.initial_step, origin, outcome),
+        parts.gate.commit(observed.gate, origin, outcome),
+    )
+    updates, outcome = _apply(origin, parts.path, outcome, choose)
+    return Step(updates, outcome, trees.select(finite, new, memories))
+
+
+def take_untested_step(
+    origin: Origin,
+    memory: Memory,
+    initial_step: Any,
+    path: Path,
+    choose: Choose | None = None,
+) -> Step:
+    """The proposal without a search, under the same guards as ``take_step``."""
+    finite = jnp.isfinite(origin.value) & jnp.isfinite(origin.slope)
+    observed = initial_step.observe(memory, origin)
+    proposal = _as_step_size(initial_step.propose(observed, origin), origin.value)
+    descends = finite & (path.predicted_slope(origin, proposal) < 0)
+    outcome = _allowed(_untested(origin, path, proposal), descends, origin)
+    new = initial_step.commit(observed, origin, outcome)
+    updates, outcome = _apply(origin, path, outcome, choose)
+    return Step(updates, outcome, trees.select(finite, new, memory))

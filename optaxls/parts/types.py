@@ -1,8 +1,7 @@
-"""The shapes that rules, searches and transformations exchange.
+"""The types that parts, searches and transformations exchange.
 
-Scalars are float32 (float64 with float64 params) unless said otherwise. Losses are
-in "loss units"; a step size multiplies a direction and has whatever unit makes the
-product a displacement of the params.
+Scalars are float32, or float64 with float64 params. Losses are in "loss units". A step
+size multiplies a direction, and its unit makes the product a change of the params.
 """
 
 from collections.abc import Callable
@@ -11,20 +10,29 @@ from typing import Any, NamedTuple
 import jax
 
 Params = Any
-
-
 Memory = Any
-
-
 ValueFn = Callable[[Params], Any]
+
+
+def no_memory(params: Params) -> Memory:
+    """The ``init`` of a part that remembers nothing."""
+    del params
+    return ()
 
 
 class Origin(NamedTuple):
     """What is known at the params ``w`` before any trial.
 
-    ``direction`` is what is *added*: the slope ``<grad, direction>`` is negative for
-    descent. Differences of losses below ``rounding`` (loss units) are noise;
-    ``value_rounding`` is what the sum that the loss is adds to it.
+    Attributes:
+      params: ``w``.
+      grad: gradient of the loss at ``w``, like params.
+      direction: what is *added* to ``w``, like params.
+      value: loss at ``w``, scalar.
+      slope: ``<grad, direction>``, scalar; negative for descent.
+      grad_sqnorm: ``||grad||^2``, scalar.
+      direction_sqnorm: ``||direction||^2`` in the metric, scalar.
+      lower_bound: of this batch's loss, where the caller gave one.
+      value_rounding: rounding error of the sum that the loss is, in loss units.
     """
 
     params: Params
@@ -34,7 +42,6 @@ class Origin(NamedTuple):
     slope: jax.Array
     grad_sqnorm: jax.Array
     direction_sqnorm: jax.Array
-    rounding: jax.Array
     lower_bound: jax.Array | None = None
     value_rounding: jax.Array | float = 0.0
 
@@ -48,7 +55,10 @@ class Displacement(NamedTuple):
 
 
 class Trial(NamedTuple):
-    """One candidate ``w+``: step size, loss, ``<grad, w+ - w>``, ``||w+ - w||^2``."""
+    """One candidate ``w+``: step size, loss, ``<grad, w+ - w>``, ``||w+ - w||^2``.
+
+    All four describe the same point. The loss is NaN where it was not evaluated.
+    """
 
     step_size: jax.Array
     value: jax.Array
@@ -57,7 +67,7 @@ class Trial(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """A condition's opinion of a trial, in loss units; ``<= 0`` means satisfied."""
+    """What a condition says of a trial, in loss units; ``<= 0`` means satisfied."""
 
     too_long: jax.Array
     too_short: jax.Array | float = -float("inf")
@@ -66,68 +76,22 @@ class Verdict(NamedTuple):
 class Outcome(NamedTuple):
     """How a step ended.
 
-    ``trial`` is the accepted one; after a failed search, where the search stands: the
-    step size that it would have tried next; without a search, the proposal.
-    ``num_trials`` counts loss evaluations as a sequential search would.
+    Attributes:
+      trial: the accepted trial, or the last one made if none was accepted. Without a
+        search it is the proposal, with a value of NaN.
+      applied: the step that is taken. It is ``trial`` after a success, the fallback
+        step or a step of 0 after a failure.
+      end_step: the step size at which the search ended, scalar: the accepted one, or
+        the one that a failed search would have tried next.
+      num_trials: loss evaluations, int32, counted as a sequential search makes them.
+      accepted: whether the step taken passed the test, or needed none.
     """
 
     trial: Trial
+    applied: Trial
+    end_step: jax.Array
     num_trials: jax.Array
     accepted: jax.Array
-
-
-class Condition(NamedTuple):
-    """When is a trial good enough? Four pure functions and a memory of arrays.
-
-    ``observe`` runs once before the trials (also when no search is made), ``commit``
-    once after them. Neither runs on a batch whose loss or slope is not finite.
-    """
-
-    init: Callable[[Params], Memory]
-    observe: Callable[[Memory, Origin], Memory]
-    judge: Callable[[Memory, Origin, Trial], Verdict]
-    commit: Callable[[Memory, Origin, Outcome], Memory]
-
-
-class InitialStep(NamedTuple):
-    """Which step size to try first; ``uses``: the ``update`` arguments it reads."""
-
-    init: Callable[[Params], Memory]
-    propose: Callable[[Memory, Origin], jax.Array]
-    commit: Callable[[Memory, Origin, Outcome], Memory]
-    uses: tuple[str, ...] = ("value",)
-
-
-class Gate(NamedTuple):
-    """Search this time, or take the proposed step untested?"""
-
-    init: Callable[[Params], Memory]
-    should_search: Callable[[Memory, Origin], jax.Array]
-    commit: Callable[[Memory, Origin, Outcome], Memory]
-
-
-class Problem(NamedTuple):
-    """What a search may ask: evaluate a step size, judge a trial.
-
-    ``judge`` has the numerical guards inside: a trial whose loss is not finite is too
-    long, and differences within ``origin.rounding`` are forgiven.
-    """
-
-    origin: Origin
-    probe: Callable[[jax.Array], Trial]
-    judge: Callable[[Trial], Verdict]
-
-
-Path = Callable[[Origin, jax.Array], Displacement]
-
-
-Search = Callable[[Problem, jax.Array, jax.Array], Outcome]
-
-
-def no_memory(params: Params) -> Memory:
-    """The ``init`` of a rule without memory."""
-    del params
-    return ()
 
 
 def keep_memory(
@@ -142,3 +106,76 @@ def keep_memory(
     """
     del origin, outcome
     return memory
+
+
+class Condition(NamedTuple):
+    """When is a trial good enough? Four pure functions and a memory of arrays.
+
+    ``observe`` runs once before the trials, also when no search is made. What it
+    returns goes to the ``judge`` and ``commit`` of the same step. ``commit`` runs once
+    after the trials and returns the memory of the next step. A batch whose loss or
+    slope is not finite leaves the memory as it was.
+    """
+
+    init: Callable[[Params], Memory]
+    observe: Callable[[Memory, Origin], Memory]
+    judge: Callable[[Memory, Origin, Trial], Verdict]
+    commit: Callable[[Memory, Origin, Outcome], Memory]
+
+
+class InitialStep(NamedTuple):
+    """Which step size to try first.
+
+    ``uses`` names the ``update`` arguments that it reads. What ``observe`` returns goes
+    to the ``propose`` and ``commit`` of the same step, so nothing is computed twice.
+    """
+
+    init: Callable[[Params], Memory]
+    propose: Callable[[Memory, Origin], jax.Array]
+    commit: Callable[[Memory, Origin, Outcome], Memory]
+    uses: tuple[str, ...] = ("value",)
+    observe: Callable[[Memory, Origin], Memory] = keep_memory
+
+
+class Gate(NamedTuple):
+    """Search at this step, or take the proposed step untested?
+
+    What ``observe`` returns goes to the ``should_search`` and ``commit`` of the step.
+    """
+
+    init: Callable[[Params], Memory]
+    should_search: Callable[[Memory, Origin], jax.Array]
+    commit: Callable[[Memory, Origin, Outcome], Memory]
+    observe: Callable[[Memory, Origin], Memory] = keep_memory
+
+
+class Path(NamedTuple):
+    """How a step size becomes a displacement of the params.
+
+    ``displace`` is called with positive step sizes only: the engine makes a step of 0.
+    ``predicted_slope`` gives the change of the loss that the displacement promises, per
+    unit of the step size. Where it is not negative, no step is made.
+    """
+
+    displace: Callable[[Origin, jax.Array], Displacement]
+    predicted_slope: Callable[[Origin, jax.Array], jax.Array]
+
+
+class Problem(NamedTuple):
+    """What a search may ask: evaluate a step size, judge a trial, fall back.
+
+    ``judge`` has the numerical guards inside: a trial whose loss is not finite is too
+    long, and differences within the rounding error are forgiven. ``climbs`` says
+    whether a trial must not be taken at all. ``fallback_step`` is tried after a search
+    that spent its budget; 0 makes no such trial.
+    """
+
+    origin: Origin
+    probe: Callable[[jax.Array], Trial]
+    judge: Callable[[Trial], Verdict]
+    climbs: Callable[[Trial, Verdict], jax.Array]
+    fallback_step: Any
+
+
+Search = Callable[[Problem, jax.Array, jax.Array], Outcome]
+Metric = Callable[[Params, Params], jax.Array]

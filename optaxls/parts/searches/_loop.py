@@ -1,9 +1,8 @@
-"""The one search engine: every trial of every rule is made by the loop in this file.
+"""The one loop in which every trial of every search is made.
 
-A search is a function ``(problem, first_step, enabled) -> Outcome``. It differs from
-another only in how it goes from one round of trials to the next (``advance``); the
-loop, its budget and its bookkeeping are shared. Only scalars travel through the loop:
-the params are never overwritten, so nothing has to be restored.
+Searches differ in how they go from one round of trials to the next (``advance``). The
+loop, its budget and the trial of the fallback step are shared. Only scalars travel
+through the loop: the params are never overwritten, so nothing has to be restored.
 """
 
 from collections.abc import Callable
@@ -13,17 +12,23 @@ import jax
 import jax.numpy as jnp
 from jax.core import Tracer
 
+from optaxls._core import trees
 from optaxls.parts.types import Outcome, Problem, Search, Trial
 
 
 class Progress(NamedTuple):
-    """Where a search stands. ``held``: the last trial that was not too long."""
+    """Where a search stands.
+
+    ``held`` is the last trial that was not too long, if ``holds``. ``last`` is the last
+    trial made. ``fallback`` is the step to take if the search fails.
+    """
 
     next_step: jax.Array
-    held_step: jax.Array
-    held_value: jax.Array
+    held: Trial
+    last: Trial
+    fallback: Trial
     holds: jax.Array
-    last_value: jax.Array
+    climbs: jax.Array
     num_trials: jax.Array
     done: jax.Array
 
@@ -35,14 +40,30 @@ def while_loop(condition: Callable, body: Callable, carry: Any) -> Any:
     """``lax.while_loop`` when traced; the same functions one after another when not.
 
     An eager ``lax.while_loop`` compiles anew whenever its body is a new closure, which
-    is every optimizer step (trap T13), and caching by the closure's identity would go
-    on using an old batch. Running the body eagerly compiles nothing and is right.
+    is at every optimizer step. Running the body eagerly compiles nothing.
     """
     if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(carry)):
         return jax.lax.while_loop(condition, body, carry)
     while condition(carry):
         carry = body(carry)
     return carry
+
+
+def no_step(problem: Problem) -> Trial:
+    """A step of 0: the loss is the one at the origin."""
+    value = problem.origin.value
+    zero = jnp.zeros_like(value)
+    return Trial(zero, value, zero, zero)
+
+
+def _start(problem: Problem, first_step: jax.Array, enabled: jax.Array) -> Progress:
+    # Derived from the origin so that all of it is traced, or none.
+    none = no_step(problem)
+    no = jnp.zeros_like(enabled)
+    first_step = first_step.astype(none.value.dtype)
+    return Progress(
+        first_step, none, none, none, no, no, no.astype(jnp.int32), ~enabled
+    )
 
 
 def repeat(
@@ -52,33 +73,38 @@ def repeat(
     enabled: jax.Array,
     max_trials: int,
 ) -> Outcome:
-    """Advances until done or until ``max_trials`` evaluations are spent."""
-    value = problem.origin.value
-    # Derived from the origin so that all of it is traced, or none.
-    first_step = first_step.astype(value.dtype)
-    no = jnp.zeros_like(enabled)
-    start = Progress(
-        next_step=first_step,
-        held_step=jnp.zeros_like(first_step),
-        held_value=value,
-        holds=no,
-        last_value=value,
-        num_trials=no.astype(jnp.int32),
-        done=~enabled,
+    """Advances until done or until ``max_trials`` evaluations are spent.
+
+    A search that failed makes one trial more, of the fallback step: no step is taken
+    whose loss is not known. It is not longer than the step that comes next.
+    """
+
+    def fallback_step(progress: Progress) -> jax.Array:
+        return jnp.minimum(problem.fallback_step, progress.next_step)
+
+    def goes_on(progress: Progress) -> jax.Array:
+        within = progress.num_trials < max_trials
+        failed = (progress.num_trials == max_trials) & ~progress.holds
+        return ~progress.done & (within | (failed & (fallback_step(progress) > 0)))
+
+    def body(progress: Progress) -> Progress:
+        spent = progress.num_trials == max_trials
+        step_size = jnp.where(spent, fallback_step(progress), progress.next_step)
+        new = advance(progress._replace(next_step=step_size))
+        taken = trees.select(new.climbs, no_step(problem), new.last)
+        final = progress._replace(
+            fallback=taken, num_trials=new.num_trials, done=jnp.ones_like(new.done)
+        )
+        return trees.select(spent, final, new)
+
+    end = while_loop(goes_on, body, _start(problem, first_step, enabled))
+    return Outcome(
+        trial=trees.select(end.holds, end.held, end.last),
+        applied=trees.select(end.holds, end.held, end.fallback),
+        end_step=jnp.where(end.holds, end.held.step_size, end.next_step),
+        num_trials=end.num_trials,
+        accepted=end.holds,
     )
-    end = while_loop(
-        lambda progress: ~progress.done & (progress.num_trials < max_trials),
-        advance,
-        start,
-    )
-    step_size = jnp.where(end.holds, end.held_step, end.next_step)
-    trial = Trial(
-        step_size,
-        jnp.where(end.holds, end.held_value, end.last_value),
-        step_size * problem.origin.slope,
-        step_size**2 * problem.origin.direction_sqnorm,
-    )
-    return Outcome(trial, end.num_trials, end.holds)
 
 
 def one_at_a_time(next_step: Callable, max_trials: int) -> Search:
@@ -94,12 +120,12 @@ def one_at_a_time(next_step: Callable, max_trials: int) -> Search:
             verdict = problem.judge(trial)
             fits = verdict.too_long <= 0
             step_size, done = next_step(progress, trial, verdict, problem)
-            return Progress(
+            return progress._replace(
                 next_step=jnp.asarray(step_size, trial.step_size.dtype),
-                held_step=jnp.where(fits, trial.step_size, progress.held_step),
-                held_value=jnp.where(fits, trial.value, progress.held_value),
+                held=trees.select(fits, trial, progress.held),
+                last=trial,
                 holds=progress.holds | fits,
-                last_value=trial.value,
+                climbs=problem.climbs(trial, verdict),
                 num_trials=progress.num_trials + 1,
                 done=done,
             )

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from optaxls._core import checks
+from optaxls._core import checks, trees
 from optaxls.parts.searches._loop import Progress, repeat
 from optaxls.parts.types import Outcome, Problem, Search
 
@@ -56,22 +56,22 @@ def parallel_candidates(
             steps = [progress.next_step]
             for _ in range(num_candidates):
                 steps.append(steps[-1] * decrease_factor)
-            candidates = jnp.stack(steps[:-1])
-            trials = jax.vmap(problem.probe)(candidates)
+            trials = jax.vmap(problem.probe)(jnp.stack(steps[:-1]))
             verdicts = jax.vmap(problem.judge)(trials)
-            budget = max_trials - progress.num_trials
+            # The fallback step comes when the budget is spent, alone.
+            budget = jnp.maximum(max_trials - progress.num_trials, 1)
             rank = jnp.arange(1, num_candidates + 1)
             fits = (verdicts.too_long <= 0) & (rank <= budget)
             found = jnp.any(fits)
             spent = jnp.minimum(num_candidates, budget)
             first = jnp.where(found, jnp.argmax(fits), spent - 1)
-            reached = jnp.stack(steps[1:])[first]
-            return Progress(
-                next_step=reached,
-                held_step=jnp.where(found, candidates[first], progress.held_step),
-                held_value=jnp.where(found, trials.value[first], progress.held_value),
+            last, verdict = jax.tree.map(lambda leaf: leaf[first], (trials, verdicts))
+            return progress._replace(
+                next_step=jnp.stack(steps[1:])[first],
+                held=trees.select(found, last, progress.held),
+                last=last,
                 holds=found,
-                last_value=trials.value[first],
+                climbs=problem.climbs(last, verdict),
                 num_trials=progress.num_trials + first.astype(jnp.int32) + 1,
                 done=found,
             )
