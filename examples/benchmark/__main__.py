@@ -17,13 +17,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from examples import run_directory
 from examples.benchmark import figures, registry, report, scores, tables, tournament
 from examples.benchmark.contenders import ADAM_GRID
 from examples.benchmark.scores import CONSTANT, Results
 from examples.benchmark.tasks import QUICK, TASKS
-from examples.errors import UsageError, exit_code
-from examples.settings import read
+from examples.common import run_directory
+from examples.common.command_line import read
+from examples.common.errors import UsageError, exit_code
 
 _DEFAULT_OUT = Path("examples/benchmark/results")
 

@@ -22,13 +22,13 @@ import jax
 import numpy as np
 import optax
 
-from examples import run_directory
 from examples.benchmark import cost_models, cost_programs, cost_report, cost_steps
 from examples.benchmark.cost_models import Task
 from examples.benchmark.cost_steps import Contender
 from examples.benchmark.cost_timing import Ratio, Runner, in_turns
-from examples.errors import UsageError, exit_code
-from examples.settings import read
+from examples.common import run_directory
+from examples.common.command_line import read
+from examples.common.errors import UsageError, exit_code
 
 _SEEDS = 8
 _PERIOD = 10

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from examples.optimizers import GRADIENT_COST
+from examples.common.budget import GRADIENT_COST
 
 Results = Mapping[str, Mapping[str, Any]]
 

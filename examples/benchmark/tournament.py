@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from examples import run_directory
 from examples.benchmark import race, registry, report
 from examples.benchmark.contenders import Contender
 from examples.benchmark.race import Curves
 from examples.benchmark.tasks import TASKS, Task
+from examples.common import run_directory
 
 # In the environment before a worker imports jax: each uses one core, so that they do
 # not wait for each other; and less optimization, since most time goes into compiling.

@@ -20,7 +20,6 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from examples import run_directory
 from examples.benchmark import (
     figures,
     report,
@@ -32,8 +31,9 @@ from examples.benchmark import (
 from examples.benchmark.report import RIVAL
 from examples.benchmark.scores import CONSTANT
 from examples.benchmark.transfer_tasks import Variant
-from examples.errors import UsageError, exit_code
-from examples.settings import read
+from examples.common import run_directory
+from examples.common.command_line import read
+from examples.common.errors import UsageError, exit_code
 
 _DEFAULT_OUT = Path("examples/benchmark/results/transfer")
 

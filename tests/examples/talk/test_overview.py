@@ -12,7 +12,7 @@ import optax
 import pytest
 
 import optaxls
-from examples.shuffling import epochs_of
+from examples.common.shuffling import epochs_of
 from examples.talk import __main__ as talk
 from examples.talk import claim, overview, pictures
 from examples.talk.claim import Check, Claim, at_least, at_most

@@ -15,8 +15,8 @@ import numpy as np
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
-from examples import formats
-from examples.errors import UsageError
+from examples.common.errors import UsageError
+from examples.training import formats
 
 NAMES = ("digits", "mnist", "fashion-mnist", "cifar10")
 ARRAYS = ("x_train", "y_train", "x_test", "y_test")

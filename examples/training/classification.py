@@ -6,10 +6,10 @@ import jax.numpy as jnp
 import optax
 from flax import nnx
 
-from examples import batching, models, processes
-from examples.data import Dataset
-from examples.network import Network
-from examples.task import Case
+from examples.training import batching, models, processes
+from examples.training.data import Dataset
+from examples.training.network import Network
+from examples.training.task import Case
 
 ACCURACY = "test accuracy (%)"
 

@@ -7,11 +7,10 @@ from typing import NamedTuple
 import optax
 
 import optaxls
-from examples.errors import UsageError
+from examples.common.budget import GRADIENT_COST
+from examples.common.errors import UsageError
 
-# In forward passes. A gradient is one forward pass and a backward pass that costs
-# about two; a trial of a line search is one, unless it compares gradients.
-GRADIENT_COST = 3
+# A trial of a line search is one forward pass, unless it compares gradients.
 _TRIAL_COST = {"sls_extragradient": GRADIENT_COST}
 
 # Rules that need nothing, rules whose first trial grows by a factor for each epoch,

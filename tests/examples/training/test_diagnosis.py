@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from examples import text, train
-from examples.language import LanguageModel
+from examples import train
+from examples.common import text
+from examples.training.language import LanguageModel
 
 
 def test_the_doctor_sees_the_losses_of_an_image_task(small_npz):

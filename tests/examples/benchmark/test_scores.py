@@ -25,7 +25,7 @@ from examples.benchmark import (
 from examples.benchmark.contenders import Contender
 from examples.benchmark.scores import RATIO_CAP
 from examples.benchmark.tasks import QUICK, Task
-from tests.examples.benchmark_tasks import STEPS, tiny_task
+from tests.examples.benchmark.tiny_task import STEPS, tiny_task
 from tests.examples.conftest import ROOT
 
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from examples.errors import UsageError
+from examples.common.errors import UsageError
 
 UNKNOWN = "<unk>"
 

@@ -4,9 +4,9 @@ import jax
 import numpy as np
 import pytest
 
-from examples import checkpoint, loop, optimizers, processes
-from examples.checkpoint import Checkpoints
-from examples.errors import UsageError
+from examples.common.errors import UsageError
+from examples.training import checkpoint, loop, optimizers, processes
+from examples.training.checkpoint import Checkpoints
 
 EPOCHS = 3
 

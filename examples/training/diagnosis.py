@@ -4,9 +4,9 @@ import sys
 
 import jax
 
-from examples import run_directory
-from examples.settings import RunSettings
-from examples.task import Task
+from examples.common import run_directory
+from examples.training.settings import RunSettings
+from examples.training.task import Task
 from optaxls.diagnostics import Report, diagnose
 
 # Enough for the doctor to tell noise from interpolation on the bundled data.

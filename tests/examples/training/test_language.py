@@ -10,10 +10,12 @@ import pytest
 from flax import nnx
 
 import optaxls
-from examples import language, text, train_lm
-from examples.language import FREQUENT, PERPLEXITY, RARE, LanguageModel
-from examples.text import Corpus
-from examples.transformer import Transformer
+from examples import train_lm
+from examples.common import text
+from examples.common.text import Corpus
+from examples.training import language
+from examples.training.language import FREQUENT, PERPLEXITY, RARE, LanguageModel
+from examples.training.transformer import Transformer
 
 
 @pytest.fixture(scope="module")

@@ -16,8 +16,8 @@ import jax
 import numpy as np
 import pytest
 
-from examples import processes
-from examples.errors import UsageError
+from examples.common.errors import UsageError
+from examples.training import processes
 from tests.examples.conftest import ROOT
 
 # Saves as often as it is told. At the end of each training every process writes its own
@@ -26,8 +26,9 @@ PROGRAM = """
 import sys
 import jax
 import numpy as np
-from examples import checkpoint, loop, models, train, train_lm
-from tests.examples.test_classification import Normalised
+from examples import train, train_lm
+from examples.training import checkpoint, loop, models
+from tests.examples.training.test_classification import Normalised
 
 own, save_every, command, *arguments = sys.argv[1:]
 

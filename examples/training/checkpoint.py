@@ -12,8 +12,9 @@ import grain.checkpoint
 import jax
 import orbax.checkpoint as ocp
 
-from examples import processes, run_directory
-from examples.errors import UsageError
+from examples.common import run_directory
+from examples.common.errors import UsageError
+from examples.training import processes
 
 SAVE_EVERY_SECONDS = 10.0
 _SEAL = "seal.json"

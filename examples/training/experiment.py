@@ -3,20 +3,13 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from examples import (
-    diagnosis,
-    loop,
-    optimizers,
-    plots,
-    processes,
-    report,
-    run_directory,
-)
-from examples.checkpoint import Checkpoints
-from examples.errors import exit_code
-from examples.history import Result
-from examples.settings import RunSettings, SettingsT, parse
-from examples.task import Task
+from examples.common import run_directory
+from examples.common.errors import exit_code
+from examples.training import diagnosis, loop, optimizers, plots, processes, report
+from examples.training.checkpoint import Checkpoints
+from examples.training.history import Result
+from examples.training.settings import RunSettings, SettingsT, parse
+from examples.training.task import Task
 
 
 def command(

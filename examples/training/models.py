@@ -6,7 +6,7 @@ from collections.abc import Callable
 import jax
 from flax import nnx
 
-from examples.errors import UsageError
+from examples.common.errors import UsageError
 
 
 class MLP(nnx.Module):

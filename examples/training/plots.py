@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import EngFormatter, LogFormatter, MaxNLocator
 
-from examples.history import History, Result
-from examples.optimizers import GRADIENT_COST
-from examples.style import COLOURS, STYLE
+from examples.common.budget import GRADIENT_COST
+from examples.common.style import COLOURS, STYLE
+from examples.training.history import History, Result
 
 # Dashes help where print is grey.
 _DASHES = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (6, 1.5, 1.2, 1.5)))

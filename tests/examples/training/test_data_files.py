@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from examples import data
-from examples.errors import UsageError
+from examples.common.errors import UsageError
+from examples.training import data
 
 STEMS = (
     "train-images-idx3",

@@ -11,8 +11,9 @@ from typing import Annotated, Any, TypeVar
 
 import tyro
 
-from examples import optimizers
-from examples.errors import UsageError
+from examples.common.command_line import read
+from examples.common.errors import UsageError
+from examples.training import optimizers
 
 _PLACES = ("out", "resume", "data_dir", "host_id", "coordinator")
 _MAX_SEED = 2**31 - 1
@@ -70,17 +71,7 @@ class RunSettings:
         return fields
 
 
-AnySettings = TypeVar("AnySettings")
 SettingsT = TypeVar("SettingsT", bound=RunSettings)
-
-
-def read(
-    settings_class: type[AnySettings], arguments: Sequence[str] | None
-) -> AnySettings:
-    """Reads the command line, as every command here does: `--flag`, no `--no-flag`."""
-    return tyro.cli(
-        settings_class, args=arguments, config=(tyro.conf.FlagCreatePairsOff,)
-    )
 
 
 def parse(settings_class: type[SettingsT], arguments: Sequence[str] | None) -> Any:

@@ -17,7 +17,8 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.examples.conftest import ROOT
+
 SETTINGS = ("--model", "mlp", "--epochs", "3", "--batch-size", "20")
 SETTINGS += ("--optimizer", "ponos")
 
@@ -41,7 +42,8 @@ sys.exit(train.main(sys.argv[1:]))
 DIES_WHILE_SAVING = f"""{ONE_THREAD}
 import signal, sys
 import grain.checkpoint
-from examples import checkpoint, train
+from examples import train
+from examples.training import checkpoint
 
 checkpoint.SAVE_EVERY_SECONDS = 0
 saves = 0
@@ -60,7 +62,8 @@ train.main(sys.argv[2:])
 
 SAVES_ALWAYS = f"""{ONE_THREAD}
 import sys
-from examples import checkpoint, train
+from examples import train
+from examples.training import checkpoint
 
 checkpoint.SAVE_EVERY_SECONDS = 0
 sys.exit(train.main(sys.argv[1:]))

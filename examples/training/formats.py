@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from examples.errors import UsageError
+from examples.common.errors import UsageError
 
 _UNSIGNED_BYTES = 0x08
 _BROKEN_FILE = (OSError, EOFError, ValueError, KeyError, zlib.error, struct.error)

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from examples.history import Result
-from examples.optimizers import GRADIENT_COST
+from examples.common.budget import GRADIENT_COST
+from examples.training.history import Result
 
 
 def table(results: Sequence[Result], scores: Sequence[str]) -> str:

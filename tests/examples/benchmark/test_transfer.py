@@ -15,7 +15,7 @@ from examples.benchmark import (
     transfer,
     transfer_tasks,
 )
-from tests.examples.benchmark_tasks import STEPS, tiny_task
+from tests.examples.benchmark.tiny_task import STEPS, tiny_task
 
 
 def test_labels_change_after_half_of_the_steps():

@@ -6,8 +6,8 @@ import grain
 import jax
 import numpy as np
 
-from examples import processes
-from examples.errors import UsageError
+from examples.common.errors import UsageError
+from examples.training import processes
 
 # Large enough to be quick, small enough for the activations to fit anywhere.
 _EVALUATION_BATCH = 500

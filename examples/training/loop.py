@@ -14,11 +14,12 @@ import numpy as np
 from tqdm import tqdm
 
 import optaxls
-from examples import processes
-from examples.checkpoint import Checkpoints
-from examples.history import History, Result
-from examples.optimizers import GRADIENT_COST, Recipe
-from examples.task import Task
+from examples.common.budget import GRADIENT_COST
+from examples.training import processes
+from examples.training.checkpoint import Checkpoints
+from examples.training.history import History, Result
+from examples.training.optimizers import Recipe
+from examples.training.task import Task
 
 # Reading a number from the device waits for all the work queued there. A few times a
 # second keeps the bar alive at no cost; the cap bounds the queue on a fast device.

@@ -9,10 +9,10 @@ import pytest
 from flax import nnx
 
 import optaxls
-from examples import data, models
-from examples.classification import ACCURACY, Classification
-from examples.data import Dataset
-from examples.errors import UsageError
+from examples.common.errors import UsageError
+from examples.training import data, models
+from examples.training.classification import ACCURACY, Classification
+from examples.training.data import Dataset
 
 
 @pytest.fixture(scope="module")

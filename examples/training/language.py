@@ -7,11 +7,11 @@ import numpy as np
 import optax
 from flax import nnx
 
-from examples import batching, processes
-from examples.network import Network
-from examples.task import Case
-from examples.text import Corpus
-from examples.transformer import Transformer
+from examples.common.text import Corpus
+from examples.training import batching, processes
+from examples.training.network import Network
+from examples.training.task import Case
+from examples.training.transformer import Transformer
 
 PERPLEXITY = "held-out perplexity"
 FREQUENT = "frequent words (nats)"

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from examples.errors import UsageError
+from examples.common.errors import UsageError
 
 # Where runs go that were not told a place.
 PARENT = Path("runs")

@@ -12,7 +12,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from examples.errors import UsageError
+from examples.common.errors import UsageError
 
 _BATCH = "batch"
 _CONNECT_SECONDS = 120
