@@ -1,6 +1,6 @@
 """Tasks that were changed, and tasks that nothing was chosen on."""
 
-import json
+import shutil
 
 import jax
 import jax.numpy as jnp
@@ -12,10 +12,12 @@ from examples.benchmark import (
     arrays,
     networks,
     new_tasks,
+    store,
     transfer,
     transfer_tasks,
 )
 from tests.examples.benchmark.tiny_task import STEPS, tiny_task
+from tests.examples.conftest import ROOT
 
 
 def test_labels_change_after_half_of_the_steps():
@@ -94,12 +96,28 @@ def test_new_tasks_meet_the_whole_grid():
         assert sizes == [11, 11, 1, 1]
 
 
+def test_the_committed_table_is_drawn_anew_from_the_committed_races(tmp_path, capsys):
+    committed = ROOT / "examples" / "benchmark" / "results" / "transfer"
+    shutil.copy(committed / "transfer.json", tmp_path)
+    assert transfer.main(["--out", str(tmp_path)]) == 0
+    told = (committed / "transfer.md").read_text()
+    assert (tmp_path / "transfer.md").read_text() == told
+    assert told in capsys.readouterr().out
+    races = (tmp_path / "transfer.json").read_text()
+    assert races == (committed / "transfer.json").read_text()
+
+
+def test_an_unknown_variant_is_refused(tmp_path, capsys):
+    assert transfer.main(["--variants", "none", "--out", str(tmp_path)]) == 2
+    assert "unknown variant 'none'; choose from" in capsys.readouterr().err
+
+
 @pytest.mark.long
 def test_quick_transfer(tmp_path, capsys):
     assert transfer.main(["--quick", "--out", str(tmp_path)]) == 0
-    found = json.loads((tmp_path / "transfer.json").read_text())["variants"]
-    assert len(found) == 2
-    assert all(len(row["ratios"]) == 1 for row in found.values())
-    assert all(name in capsys.readouterr().out for name in list(found)[:1])
+    made, results = store.read(tmp_path / "transfer.json")
+    assert len(results) == 2 and "--quick" in made["command"]
+    told = capsys.readouterr().out
+    for name, row in transfer.summary(results).items():
+        assert len(row["ratios"]) == 1 and name in told
     assert (tmp_path / "transfer.png").exists()
-    assert transfer.main(["--variants", "none", "--out", str(tmp_path)]) == 2
