@@ -1,4 +1,4 @@
-"""The one exception a user of the examples is meant to see, and how it is shown."""
+"""How a command ends that could not do its work: in one line, with its own code."""
 
 import sys
 from collections.abc import Callable
@@ -14,10 +14,23 @@ class UsageError(Exception):
 
 
 def exit_code(command: Callable[[], object]) -> int:
-    """Runs a command; a mistake the user can put right is one line, and code 2."""
+    """Runs a command and returns its exit code.
+
+    A mistake that the user can put right is one line on stderr, and 2. Ctrl-C is one
+    line, with what the `KeyboardInterrupt` says, and 130, as in a shell.
+    """
     try:
         command()
     except UsageError as error:
-        print("error:", " ".join(str(error).split()), file=sys.stderr)
+        _say("error", str(error))
         return 2
+    except KeyboardInterrupt as stop:
+        _say("interrupted", str(stop))
+        return 130
     return 0
+
+
+def _say(word: str, message: str) -> None:
+    """One line, whatever line ends the message has."""
+    text = " ".join(message.split())
+    print(f"{word}: {text}" if text else word, file=sys.stderr)

@@ -17,11 +17,11 @@ _PARTIAL = ".partial-"
 def claim(out: Path, identity: dict[str, Any], resume: bool) -> None:
     """Makes the directory a run's own, or refuses it without touching it.
 
-    It must be new, or empty, or hold this very run, to be resumed. A run that was
-    killed before it left its record had nothing to lose.
+    To begin a run it must be new or empty, to resume one it must hold this very run.
+    What a run left that was killed before it wrote its record counts as nothing.
 
     Args:
-        out: the directory; it need not exist.
+        out: the directory; it need not exist where a run begins.
         identity: what decides the numbers of a run, as JSON keeps it.
         resume: whether the user asked to go on with what is there.
     """
@@ -29,6 +29,9 @@ def claim(out: Path, identity: dict[str, Any], resume: bool) -> None:
     if record.is_file():
         _check_record(record, identity, resume)
         return
+    if resume:
+        found = "holds no run" if out.is_dir() else "is no directory"
+        raise UsageError(f"nothing to resume: {out} {found}; to begin, omit --resume")
     try:
         out.mkdir(parents=True, exist_ok=True)
         if any(not path.name.startswith(_PARTIAL) for path in out.iterdir()):

@@ -121,6 +121,11 @@ class Checkpoints:
         self._manager.close()
 
 
+def last_saved(directory: Path) -> int:
+    """The step of the newest finished checkpoint; 0 if there is none."""
+    return max((int(x.parent.name) for x in directory.glob(f"*/{_SEAL}")), default=0)
+
+
 def _seal(folder: Path) -> None:
     """Marks a checkpoint as finished."""
     seal = json.dumps(_digests(folder))

@@ -17,6 +17,8 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 
+from examples.training import loop
+from examples.training.checkpoint import Checkpoints
 from tests.examples.conftest import ROOT
 
 SETTINGS = ("--model", "mlp", "--epochs", "3", "--batch-size", "20")
@@ -118,8 +120,9 @@ def test_kill_before_anything_was_saved(command, small_npz, tmp_path):
     """A directory in which only an unfinished record lies is started afresh."""
     (tmp_path / "cut").mkdir()
     (tmp_path / "cut" / ".partial-run.json").write_text("{")
-    arguments = ("--data", small_npz, *SETTINGS, "--compare", "")
-    assert command(*arguments, "--out", "cut", "--resume").code == 0
+    arguments = ("--data", small_npz, *SETTINGS, "--compare", "", "--out", "cut")
+    assert command(*arguments, "--resume").code == 2
+    assert command(*arguments).code == 0
     assert not (tmp_path / "cut" / ".partial-run.json").exists()
 
 
@@ -132,6 +135,83 @@ def test_finished_run_reports_again(command, small_npz):
     assert Path("run", "training.png").stat().st_size > 10_000
 
 
+def test_ctrl_c_ends_in_one_line_and_the_run_goes_on(
+    command, small_npz, monkeypatch, tmp_path
+):
+    """Right after the 11th of 24 steps was saved, by a signal to this process."""
+    save = Checkpoints.save
+
+    def save_and_interrupt(self, step, tree, batches):
+        save(self, step, tree, batches)
+        if step == 11:
+            signal.raise_signal(signal.SIGINT)
+
+    arguments = ("--data", small_npz, *SETTINGS, "--compare", "")
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpoints, "due", lambda self, step: step == 11)
+        patch.setattr(Checkpoints, "save", save_and_interrupt)
+        ended = command(*arguments)
+    assert (ended.code, ended.out) == (130, "")
+    # Below the progress bar, which stays.
+    *bar, line = ended.err.splitlines()
+    assert line == (
+        "interrupted: saved ponos to step 11 of 24; to go on, give the same command"
+        " with --out runs/small-mlp-1 --resume"
+    )
+    assert all("ponos:" in shown or not shown.strip() for shown in bar)
+    resumed = command(*arguments, "--out", "runs/small-mlp-1", "--resume")
+    assert resumed.code == 0
+    assert "11/24" in resumed.err
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["small-mlp-1"]
+
+
+def test_ctrl_c_before_anything_was_saved(command, small_npz, monkeypatch):
+    """There is a run all the same, so that the options that are told begin it."""
+    arguments = ("--data", small_npz, *SETTINGS, "--compare", "", "--out", "run")
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "prepare", lambda *_: signal.raise_signal(signal.SIGINT))
+        ended = command(*arguments)
+    assert (ended.code, ended.out) == (130, "")
+    assert ended.err == (
+        "interrupted: saved no step yet; to go on, give the same command with --out"
+        " run --resume\n"
+    )
+    assert command(*arguments, "--resume").code == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shown", [" 0%", "/4000 [00:0[1-9]"])
+def test_ctrl_c_at_a_terminal(small_npz, tmp_path, shown):
+    """While the first step is compiled, and in the midst of training."""
+    settings = ("--data", str(small_npz), *SETTINGS, "--epochs", "500")
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "examples.train",
+            *settings,
+            "--out",
+            str(tmp_path / "x"),
+        ],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stderr is not None and process.stdout is not None
+    err = b""
+    while not re.search(shown.encode(), err):
+        more = process.stderr.read1()
+        assert more, err.decode()
+        err += more
+    process.send_signal(signal.SIGINT)
+    out, rest = process.communicate(timeout=60)
+    assert process.returncode == 130 and out == b""
+    lines = (err + rest).decode().replace("\r", "\n").splitlines()
+    assert lines[-1].startswith("interrupted: saved ")
+    assert lines[-1].endswith(f"with --out {tmp_path / 'x'} --resume")
+    assert not any("Traceback" in line for line in lines)
+
+
 @pytest.mark.long
 def test_kills_from_outside_at_any_moment(python, small_npz, tmp_path):
     """Two optimizers, killed again and again after ever longer times."""
@@ -141,7 +221,7 @@ def test_kills_from_outside_at_any_moment(python, small_npz, tmp_path):
     kills = 0
     for seconds in (2.0, 4.5, 6.3, 8.8, 300.0):
         running = subprocess.Popen(
-            [*process, "--resume"],
+            [*process, *["--resume"] * (cut / "run.json").exists()],
             cwd=ROOT,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

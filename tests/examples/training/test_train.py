@@ -208,10 +208,23 @@ def test_directory_with_other_things_is_refused(command, small_npz, tmp_path):
     precious = tmp_path / "thesis"
     precious.mkdir()
     (precious / "results.json").write_text("mine")
-    for resume in ([], ["--resume"]):
+    for resume, message in (
+        ([], "not empty and holds no run"),
+        (["--resume"], f"nothing to resume: {precious} holds no run"),
+    ):
         ended = command("--data", small_npz, *TINY, "--out", precious, *resume)
-        assert_refused(ended, "not empty and holds no run")
+        assert_refused(ended, message)
     assert contents(precious) == {"results.json": b"mine"}
+
+
+def test_a_run_that_is_not_there_is_not_resumed(command, small_npz, tmp_path):
+    """It would begin anew, and nobody would notice a mistyped directory."""
+    given = ("--data", small_npz, *TINY, "--resume", "--out")
+    ended = command(*given, "absent")
+    assert_refused(ended, "nothing to resume: absent is no directory; to begin, omit")
+    (tmp_path / "empty").mkdir()
+    assert_refused(command(*given, "empty"), "nothing to resume: empty holds no run")
+    assert [path.name for path in tmp_path.rglob("*")] == ["empty"]
 
 
 def test_out_that_cannot_be_made_is_refused(command, small_npz, tmp_path):
