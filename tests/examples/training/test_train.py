@@ -240,6 +240,7 @@ def test_damaged_record_is_refused(command, finished):
     assert_refused(ended, "run.json is damaged")
 
 
+@pytest.mark.slow
 def test_damaged_checkpoint_is_refused(python, finished):
     """Even that of the last optimizer: no other is trained first.
 
