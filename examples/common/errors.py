@@ -25,6 +25,8 @@ def exit_code(command: Callable[[], object]) -> int:
         _say("error", str(error))
         return 2
     except KeyboardInterrupt as stop:
+        # On this line may stand a progress bar, or what the terminal makes of Ctrl-C.
+        print(file=sys.stderr)
         _say("interrupted", str(stop))
         return 130
     return 0

@@ -18,8 +18,8 @@ def raises(error: BaseException | None):
     [
         (None, 0, ""),
         (UsageError("no such\n  file"), 2, "error: no such file\n"),
-        (KeyboardInterrupt(), 130, "interrupted\n"),
-        (KeyboardInterrupt("saved 3"), 130, "interrupted: saved 3\n"),
+        (KeyboardInterrupt(), 130, "\ninterrupted\n"),
+        (KeyboardInterrupt("saved 3"), 130, "\ninterrupted: saved 3\n"),
     ],
 )
 def test_a_command_ends_in_one_line_on_stderr(capsys, error, code, said):

@@ -175,7 +175,7 @@ def test_ctrl_c_before_anything_was_saved(command, small_npz, monkeypatch):
         ended = command(*arguments)
     assert (ended.code, ended.out) == (130, "")
     assert ended.err == (
-        "interrupted: saved no step yet; to go on, give the same command with --out"
+        "\ninterrupted: saved no step yet; to go on, give the same command with --out"
         " run --resume\n"
     )
     assert command(*arguments, "--resume").code == 0
