@@ -1,5 +1,7 @@
 """The loop knows nothing of images: a task with noise, two scores and a counter."""
 
+from typing import Any
+
 import jax
 import numpy as np
 import pytest
@@ -34,9 +36,9 @@ class Forgetful:
         pass
 
 
-def run(task, folder, name="ponos", seed=0):
+def run(task, place, name="ponos", seed=0):
     recipe = optimizers.make(name, None, task.steps_per_epoch)
-    folder = Checkpoints(folder / name) if folder else Forgetful()
+    folder: Any = Checkpoints(place / name) if place else Forgetful()
     start = loop.prepare(task, recipe, seed, EPOCHS, folder)
     result = loop.train(task, recipe, start, folder)
     final = loop.prepare(task, recipe, seed, EPOCHS, folder)
