@@ -14,9 +14,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from examples import data, experiment, models
-from examples.classification import Classification
-from examples.settings import RunSettings
+from examples.training import data, experiment, models
+from examples.training.classification import Classification
+from examples.training.settings import RunSettings
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,10 +13,11 @@ import dataclasses
 import sys
 from collections.abc import Sequence
 
-from examples import experiment, text
-from examples.errors import UsageError
-from examples.language import LanguageModel
-from examples.settings import RunSettings
+from examples.common import text
+from examples.common.errors import UsageError
+from examples.training import experiment
+from examples.training.language import LanguageModel
+from examples.training.settings import RunSettings
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,11 +5,11 @@
     python -m examples.benchmark --tasks teacher,diabetes --out runs/two
 
 All tasks take hours; what is in the directory of the results already is not run again,
-so a run that was cut off goes on with the same command.
+so a run that was cut off goes on with the same command. Tables and pictures are drawn
+anew from what is there.
 """
 
 import dataclasses
-import json
 import os
 import shlex
 import sys
@@ -17,15 +17,25 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from examples import run_directory
-from examples.benchmark import figures, registry, report, scores, tables, tournament
+from examples.benchmark import (
+    figures,
+    registry,
+    report,
+    scores,
+    store,
+    tables,
+    tournament,
+)
 from examples.benchmark.contenders import ADAM_GRID
 from examples.benchmark.scores import CONSTANT, Results
+from examples.benchmark.store import Races, Table
 from examples.benchmark.tasks import QUICK, TASKS
-from examples.errors import UsageError, exit_code
-from examples.settings import read
+from examples.common import run_directory
+from examples.common.command_line import read
+from examples.common.errors import UsageError, exit_code
 
 _DEFAULT_OUT = Path("examples/benchmark/results")
+_COLUMNS = ("scores", "milliseconds", "reached", "lowest")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,11 +55,12 @@ class Settings:
 
 
 class Plan(NamedTuple):
-    """What is to be raced, and where the results go."""
+    """What is to be raced for each table, and where the results go."""
 
     tasks: tuple[str, ...]
-    contenders: tuple[str, ...]
-    directions: tuple[str, ...]
+    contenders: Table
+    directions: Table
+    searches: Table
     seeds: int
     out: Path
 
@@ -74,43 +85,27 @@ def plan(settings: Settings) -> Plan:
     for option, number in (("--seeds", seeds), ("--workers", settings.workers)):
         if number < 1:
             raise UsageError(f"{option} must be at least 1, not {number}")
-    return Plan(tasks, contenders, directions, seeds, settings.out or out)
-
-
-def _check_present(
-    folder: Path, names: Sequence[str], contenders: Sequence[str], seeds: int
-) -> None:
-    """Refuses results of another run before hours are spent beside them."""
-    for file in (folder / f"{name}.json" for name in names):
-        if not file.exists():
-            continue
-        try:
-            records = json.loads(file.read_text())["records"]
-            found = {name: len(record["initial"]) for name, record in records.items()}
-        except (OSError, ValueError, KeyError, TypeError):
-            raise UsageError(f"{file} is damaged; remove it") from None
-        if found != dict.fromkeys(contenders, seeds):
-            raise UsageError(
-                f"{file} holds other contenders or seeds; choose another --out"
-            )
-
-
-def _race(chosen: Plan, workers: int) -> tuple[Results, Results, Results]:
-    """The results of the contenders, of the directions, and of the searches."""
-    races = {
-        "main": chosen.contenders,
-        "directions": chosen.directions,
-        "searches": registry.SEARCHES,
-    }
-    for name, contenders in races.items():
-        _check_present(chosen.out / name, chosen.tasks, contenders, chosen.seeds)
-    main, directions, searches = (
-        tournament.run(
-            chosen.tasks, contenders, chosen.seeds, chosen.out / name, workers
-        )
-        for name, contenders in races.items()
+    return Plan(
+        tasks,
+        Table("contenders.json", contenders, _COLUMNS),
+        Table("directions.json", directions),
+        Table("searches.json", registry.SEARCHES, ("steps", "trials")),
+        seeds,
+        settings.out or out,
     )
-    return main, directions, searches
+
+
+def _race(chosen: Plan, workers: int, command: str) -> tuple[Races, Races, Races]:
+    """The races of the contenders, of the directions, and of the searches."""
+    raced = (chosen.contenders, chosen.directions, chosen.searches)
+    for table in raced:
+        store.check(chosen.out / table.file, chosen.tasks, table, chosen.seeds)
+    made = report.made_by(command)
+    contenders, directions, searches = (
+        tournament.run(chosen.tasks, table, chosen.seeds, chosen.out, workers, made)
+        for table in raced
+    )
+    return contenders, directions, searches
 
 
 def _dots(results: Results) -> dict[str, dict[str, list[float]]]:
@@ -133,16 +128,13 @@ def _dots(results: Results) -> dict[str, dict[str, list[float]]]:
     }
 
 
-def _report(raced: tuple[Results, Results, Results], out: Path, command: str) -> None:
-    """Prints the tables, writes them, the numbers and the pictures."""
-    results, directions, searches = raced
+def _report(raced: tuple[Races, Races, Races], out: Path) -> None:
+    """Prints the tables, writes them and the pictures."""
+    (made, results), (_, directions), (_, searches) = raced
     extended = report.with_everywhere(results)
-    made = report.made_by(command)
     found = report.numbers(extended, directions, searches, made)
     text = tables.markdown(found, len(ADAM_GRID))
-    numbers = json.dumps(report.for_json(found), indent=1, allow_nan=False) + "\n"
     run_directory.write(out / "results.md", lambda path: path.write_text(text))
-    run_directory.write(out / "results.json", lambda path: path.write_text(numbers))
     by_contender = {
         name: scores.all_ratios(extended, name, CONSTANT)
         for name in found["contenders"]["all"]
@@ -158,7 +150,7 @@ def _report(raced: tuple[Results, Results, Results], out: Path, command: str) ->
         out / "tasks.png", lambda path: figures.save_dots(path, races, _dots(results))
     )
     print(text)
-    print(f"Tables, numbers and pictures: {out}")
+    print(f"Races, tables and pictures: {out}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -168,9 +160,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     def command() -> None:
         chosen = plan(settings)
-        raced = _race(chosen, settings.workers)
         typed = shlex.join(["python", "-m", "examples.benchmark", *arguments])
-        _report(raced, chosen.out, typed)
+        _report(_race(chosen, settings.workers, typed), chosen.out)
 
     return exit_code(command)
 

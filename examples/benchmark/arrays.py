@@ -9,7 +9,7 @@ from sklearn.metrics.pairwise import rbf_kernel
 from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import StandardScaler
 
-from examples import text as texts
+from examples.common import text as texts
 
 
 class Split(NamedTuple):

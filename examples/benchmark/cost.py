@@ -12,7 +12,6 @@ rounds, with its quartiles. Close other programs: a busy machine widens the quar
 
 import dataclasses
 import importlib.util
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,13 +21,19 @@ import jax
 import numpy as np
 import optax
 
-from examples import run_directory
-from examples.benchmark import cost_models, cost_programs, cost_report, cost_steps
+from examples.benchmark import (
+    cost_models,
+    cost_programs,
+    cost_report,
+    cost_steps,
+    store,
+)
 from examples.benchmark.cost_models import Task
 from examples.benchmark.cost_steps import Contender
 from examples.benchmark.cost_timing import Ratio, Runner, in_turns
-from examples.errors import UsageError, exit_code
-from examples.settings import read
+from examples.common import run_directory
+from examples.common.command_line import read
+from examples.common.errors import UsageError, exit_code
 
 _SEEDS = 8
 _PERIOD = 10
@@ -212,7 +217,7 @@ def _run(settings: Settings) -> None:
     """Measures, prints and writes."""
     out = _out(settings)
     found = measure(settings)
-    numbers = json.dumps(cost_report.plain(found), indent=2) + "\n"
+    numbers = store.text(store.rounded(cost_report.plain(found))) + "\n"
     run_directory.write(out / "cost.json", lambda path: path.write_text(numbers))
     run_directory.write(
         out / "cost.png", lambda path: cost_report.save_figure(path, found["steps"])

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from examples.benchmark.cost_timing import Ratio
-from examples.style import COLOURS
+from examples.common.style import COLOURS
 
 
 def plain(found: Any) -> Any:

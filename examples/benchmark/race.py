@@ -16,7 +16,7 @@ import optax
 import optaxls
 from examples.benchmark.contenders import Contender
 from examples.benchmark.tasks import Task
-from examples.optimizers import GRADIENT_COST
+from examples.common.budget import GRADIENT_COST
 
 CHECKPOINTS = 20
 

@@ -1,4 +1,4 @@
-"""The results of a tournament: numbers for JSON, and tables in Markdown."""
+"""What the tables tell of the results of a tournament."""
 
 import importlib.metadata
 import math
@@ -15,7 +15,6 @@ from examples.benchmark.scores import CONSTANT, EVERY_GRID, LOSS_FLOOR, Results
 
 OURS = "auto"
 RIVAL = "prodigy"
-PROFILE_AT = (0.03, 0.1, 0.3, 0.5, 0.7, 1.0, 1.15, 1.3, 1.5, 2.0, 3.0, 10.0, 100.0)
 
 # `auto` is to stay below these ratios to the grids with constant steps, and to all.
 WORST_TO_CONSTANT = 1.15
@@ -57,6 +56,11 @@ def with_everywhere(results: Results) -> Results:
     return results
 
 
+def _reached(task: Mapping[str, Any], name: str) -> Sequence[float | None]:
+    """When the best final loss of the grid was reached; never, where nobody looked."""
+    return task["records"][name].get("reached", [None] * len(task["initial"]))
+
+
 def _contender(results: Results, name: str) -> dict[str, Any]:
     """A contender over all races of these tasks."""
     grids = _grids(_names(results))
@@ -67,15 +71,13 @@ def _contender(results: Results, name: str) -> dict[str, Any]:
     costs = [
         math.inf if cost is None else cost
         for task in results.values()
-        for cost in scores.costs_to_best(task, name, CONSTANT)
+        for cost in _reached(task, name)
     ]
-    ratios = scores.all_ratios(results, name, CONSTANT)
     return {
         **{
             f"to {key}": scores.compare(results, name, grid)._asdict()
             for key, grid in grids.items()
         },
-        "profile": scores.profile(ratios, PROFILE_AT),
         "score gap": {
             "mean": float(np.mean(to_run)),
             "worst": float(np.min(to_run)),
@@ -95,10 +97,7 @@ def _on_task(task: Mapping[str, Any], name: str) -> dict[str, Any]:
         "ratios": scores.ratios(task, name, CONSTANT).tolist(),
         "scores": own.scores.tolist(),
         "score gaps": scores.score_gaps(task, name, CONSTANT)[0].tolist(),
-        "share of the budget to reach the grid's best": scores.costs_to_best(
-            task, name, CONSTANT
-        ),
-        "milliseconds of a step": task["records"][name]["milliseconds"],
+        "share of the budget to reach the grid's best": _reached(task, name),
     }
 
 
@@ -108,7 +107,6 @@ def _task(task: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
     }
     return {
         "held out": task["held_out"],
-        "steps": task["num_steps"],
         "grids": {
             key: {
                 "losses": grid.losses.tolist(),
@@ -153,7 +151,6 @@ def _exceptions(results: Results) -> list[dict[str, Any]]:
     rows = []
     for name, task in results.items():
         record = task["records"][OURS]
-        curves = np.asarray(record["losses"], float)
         for key, grid in _grids(task["records"]).items():
             other = scores.best(task, grid)
             for seed, ratio in enumerate(scores.ratios(task, OURS, grid)):
@@ -165,10 +162,9 @@ def _exceptions(results: Results) -> list[dict[str, Any]]:
                             "grid": key,
                             "ratio": float(ratio),
                             "loss": record["final"][0][seed],
-                            "lowest loss on the way": float(np.nanmin(curves[seed])),
+                            "lowest loss on the way": record["lowest"][seed],
                             "grid's loss": float(other.losses[seed]),
                             "grid's run": other.names[seed],
-                            "last step size": record["last_step_size"][seed],
                         }
                     )
     return rows
@@ -217,15 +213,15 @@ def _claims(numbers: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def numbers(
-    results: Results, directions: Results, searches: Results, made: dict[str, Any]
+    results: Results, directions: Results, searches: Results, made: Mapping[str, Any]
 ) -> Any:
-    """All that is reported, as JSON keeps it; `directions`, `searches` may be empty.
+    """All that the tables tell; `directions` and `searches` may be empty.
 
     Args:
         results: of the contenders and grids.
         directions: of the directions, each with its own grid and freed.
         searches: of the ways to go on from a rejected trial.
-        made: what `made_by` says.
+        made: what `made_by` said when they were raced.
     """
     everyone = _names(results)
     single = [name for name in everyone if name not in EVERY_GRID]
@@ -236,7 +232,6 @@ def numbers(
             group: {name: _contender(tasks, name) for name in single}
             for group, tasks in scores.by_group(results).items()
         },
-        "profile at": list(PROFILE_AT),
         "pairs": {
             name: scores.pair(results, OURS, name)._asdict()
             for name in single
@@ -253,14 +248,3 @@ def numbers(
         "ratio cap": scores.RATIO_CAP,
     }
     return found | {"claims": _claims(found), "exceptions": _exceptions(results)}
-
-
-def for_json(value: Any) -> Any:
-    """The same with None for NaN and infinity, which JSON does not know."""
-    if isinstance(value, Mapping):
-        return {key: for_json(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [for_json(entry) for entry in value]
-    if isinstance(value, float):
-        return float(f"{value:.5g}") if math.isfinite(value) else None
-    return value

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from examples.optimizers import GRADIENT_COST
+from examples.common.budget import GRADIENT_COST
 
 Results = Mapping[str, Mapping[str, Any]]
 
@@ -50,25 +50,32 @@ def _numbers(values: Any, missing: float) -> np.ndarray:
     return np.where(np.isfinite(array), array, missing)
 
 
-def _floor(record: Mapping[str, Any]) -> np.ndarray:
-    return LOSS_FLOOR * _numbers(record["initial"], 0.0)
+def _floor(task: Mapping[str, Any]) -> np.ndarray:
+    return LOSS_FLOOR * _numbers(task["initial"], 0.0)
+
+
+def _scores(record: Mapping[str, Any]) -> np.ndarray:
+    """Test metrics like the losses; those that a table did not keep are the worst."""
+    if "scores" not in record:
+        return np.full(np.shape(record["final"]), -np.inf)
+    return _numbers(record["scores"], -np.inf)
 
 
 def best(task: Mapping[str, Any], contenders: Sequence[str]) -> Best:
     """The run with the lowest training loss among all of `contenders`, per seed."""
     records = [task["records"][name] for name in contenders]
     losses = np.concatenate([_numbers(r["final"], np.inf) for r in records])
-    scores = np.concatenate([_numbers(r["scores"], -np.inf) for r in records])
+    scores = np.concatenate([_scores(record) for record in records])
     names = [
         name if size is None else f"{name} {size:.2g}"
         for name, record in zip(contenders, records, strict=True)
-        for size in record["step_sizes"]
+        for size in record.get("step_sizes", [None])
     ]
     # Before the floor: it makes ties, and the test metric is that of the lowest loss.
     chosen = losses.argmin(0)
     seeds = np.arange(losses.shape[1])
     return Best(
-        np.maximum(losses[chosen, seeds], _floor(records[0])),
+        np.maximum(losses[chosen, seeds], _floor(task)),
         scores[chosen, seeds],
         [names[number] for number in chosen],
         scores.max(0),
@@ -113,30 +120,32 @@ def score_gaps(
 
 
 def costs_to_best(
-    task: Mapping[str, Any], name: str, grid: Sequence[str]
+    task: Mapping[str, Any], losses: Any, costs: Any, grid: Sequence[str]
 ) -> list[float | None]:
     """Share of the budget spent when the grid's best final loss was first reached.
 
     Seen at checkpoints only, so that it is rounded up to the next of them. None where
-    it was never reached, or where a contender is a grid and has no curve.
+    it was never reached.
+
+    Args:
+        task: with the records of the grid.
+        losses: at the checkpoints, a row for each seed.
+        costs: forward passes spent by then.
+        grid: names of its contenders.
     """
-    record, other = task["records"][name], best(task, grid).losses
-    if "losses" not in record:
-        return [None] * len(other)
-    losses = np.maximum(_numbers(record["losses"], np.inf), _floor(record)[:, None])
-    costs = np.asarray(record["costs"]) / (GRADIENT_COST * task["num_steps"])
+    other = best(task, grid).losses
+    losses = np.maximum(_numbers(losses, np.inf), _floor(task)[:, None])
+    shares = np.asarray(costs) / (GRADIENT_COST * task["num_steps"])
     return [
         float(spent[reached][0]) if reached.any() else None
-        for spent, reached in zip(costs, losses <= other[:, None], strict=True)
+        for spent, reached in zip(shares, losses <= other[:, None], strict=True)
     ]
 
 
 def trials_per_step(task: Mapping[str, Any], name: str) -> np.ndarray:
     """Trials that a contender made in a step on average, per seed."""
     record = task["records"][name]
-    trials = np.asarray(record["trials"][0], float)
-    gradients = np.asarray(record["costs"], float)[:, -1] - trials
-    return trials / (gradients / GRADIENT_COST)
+    return np.asarray(record["trials"], float) / np.asarray(record["steps"], float)
 
 
 class Comparison(NamedTuple):
@@ -179,11 +188,6 @@ def compare(results: Results, name: str, grid: Sequence[str]) -> Comparison:
     )
 
 
-def profile(values: np.ndarray, limits: Sequence[float]) -> list[float]:
-    """Performance profile: the share of races with a ratio at or below each limit."""
-    return [float(np.mean(values <= limit)) for limit in limits]
-
-
 def all_ratios(results: Results, name: str, grid: Sequence[str]) -> np.ndarray:
     """The ratios of all races, task after task."""
     return np.concatenate([ratios(task, name, grid) for task in results.values()])
@@ -219,7 +223,7 @@ def with_single_size(results: Results, grid: str, number: int) -> Results:
     for task, result in results.items():
         record = result["records"][grid]
         one = {key: [record[key][number]] for key in ("step_sizes", "final", "scores")}
-        records = result["records"] | {f"{grid} everywhere": record | one}
+        records = {**result["records"], f"{grid} everywhere": {**record, **one}}
         added[task] = {**result, "records": records}
     return added
 

@@ -16,7 +16,7 @@ from flax import linen as nn
 
 from examples.benchmark import arrays, networks
 from examples.benchmark.arrays import Split
-from examples.shuffling import epochs_of
+from examples.common.shuffling import epochs_of
 
 Loss = Callable[[jax.Array, jax.Array], jax.Array]
 

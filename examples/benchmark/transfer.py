@@ -10,7 +10,6 @@ with a million parameters a sixth of that.
 """
 
 import dataclasses
-import json
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -20,22 +19,25 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from examples import run_directory
 from examples.benchmark import (
     figures,
     report,
     scores,
+    store,
     tables,
     tournament,
     transfer_tasks,
 )
 from examples.benchmark.report import RIVAL
 from examples.benchmark.scores import CONSTANT
+from examples.benchmark.store import Races
 from examples.benchmark.transfer_tasks import Variant
-from examples.errors import UsageError, exit_code
-from examples.settings import read
+from examples.common import run_directory
+from examples.common.command_line import read
+from examples.common.errors import UsageError, exit_code
 
 _DEFAULT_OUT = Path("examples/benchmark/results/transfer")
+_FILE = "transfer.json"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,16 +74,23 @@ def race_variant(variant: Variant) -> dict[str, Any]:
     )
 
 
-def race_all(variants: Mapping[str, Variant], folder: Path) -> dict[str, Any]:
-    """The results of all variants; those with a file in `folder` are read."""
-    folder.mkdir(parents=True, exist_ok=True)
-    results = {}
+def race_all(
+    variants: Mapping[str, Variant], file: Path, made: Mapping[str, Any]
+) -> Races:
+    """The races of all variants; those that the file holds are read.
+
+    Args:
+        variants: by name.
+        file: it need not exist.
+        made: what to write of this run, if anything is raced.
+    """
+    races = store.read(file)
     for name, variant in tqdm(variants.items(), desc="variants"):
-        file = folder / f"{name}.json"
-        if not file.exists():
-            tournament.save(file, race_variant(variant))
-        results[name] = json.loads(file.read_text())
-    return results
+        if name not in races.results:
+            found = store.kept(race_variant(variant), ())
+            races = Races(made, {**races.results, name: found})
+            store.write(file, races)
+    return Races(races.made, {name: races.results[name] for name in variants})
 
 
 def _at_edge(result: Mapping[str, Any], run: str) -> bool:
@@ -159,18 +168,12 @@ def _on_new_tasks(results: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _report(results: Mapping[str, Any], out: Path, command: str) -> None:
+def _report(races: Races, out: Path) -> None:
+    made, results = races
     found = summary(results)
-    made = report.made_by(command)
-    parts = ["# Transfer", f"`{command}`", _READ, _table(found), _on_new_tasks(results)]
-    text = "\n\n".join(parts).rstrip() + "\n"
-    numbers = json.dumps(
-        report.for_json({"made by": made, "variants": found}), indent=1, allow_nan=False
-    )
+    head = ["# Transfer", f"`{made['command']}`", _READ]
+    text = "\n\n".join([*head, _table(found), _on_new_tasks(results)]).rstrip() + "\n"
     run_directory.write(out / "transfer.md", lambda path: path.write_text(text))
-    run_directory.write(
-        out / "transfer.json", lambda path: path.write_text(numbers + "\n")
-    )
     rows = {name: {"auto": row["ratios"]} for name, row in found.items()}
     title = "auto, untouched, on tasks changed or new (a dot for each seed)"
     run_directory.write(
@@ -178,7 +181,7 @@ def _report(results: Mapping[str, Any], out: Path, command: str) -> None:
         lambda path: figures.save_dots(path, title, rows),
     )
     print(text)
-    print(f"Table, numbers and picture: {out}")
+    print(f"Races, table and picture: {out}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -192,9 +195,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if settings.quick or settings.variants:
             out = run_directory.fresh(Path("runs"), "transfer")
         out = settings.out or out
-        results = race_all(variants, out / "variants")
         typed = ["python", "-m", "examples.benchmark.transfer", *arguments]
-        _report(results, out, shlex.join(typed))
+        made = report.made_by(shlex.join(typed))
+        _report(race_all(variants, out / _FILE, made), out)
 
     return exit_code(command)
 

@@ -11,6 +11,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from examples.common.command_line import read
+from examples.common.errors import UsageError, exit_code
 from examples.doctor.problems import PROBLEMS
 from examples.doctor.trial import (
     RACE_SEEDS,
@@ -20,8 +22,6 @@ from examples.doctor.trial import (
     Trial,
     attempt,
 )
-from examples.errors import UsageError, exit_code
-from examples.settings import read
 
 _HEAD = f"""# The doctor, tried on problems whose answer is known
 

@@ -9,8 +9,8 @@ import numpy as np
 import optax
 from sklearn.datasets import load_diabetes, load_digits
 
-from examples import text
-from examples.talk.problems_classes import linear, linear_logits
+from examples.common import text
+from examples.common.softmax_regression import linear, linear_logits
 
 _VOCABULARY = 201
 

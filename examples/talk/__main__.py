@@ -12,8 +12,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from examples.errors import UsageError, exit_code
-from examples.settings import read
+from examples.common.command_line import read
+from examples.common.errors import UsageError, exit_code
 from examples.talk import overview
 from examples.talk.claim import Claim
 

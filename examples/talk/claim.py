@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from matplotlib.figure import Figure
 
-from examples.settings import read
+from examples.common.command_line import read
 
 
 class Check(NamedTuple):

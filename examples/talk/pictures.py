@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from examples.style import COLOURS, STYLE
+from examples.common.style import COLOURS, STYLE
 
 BLUE, ORANGE, GREEN, PINK, YELLOW, SKY, BLACK = COLOURS
 # Options of every legend: it is drawn after `panels`, where the style does not reach.

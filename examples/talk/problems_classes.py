@@ -54,16 +54,6 @@ def barcoded_digits(rare: int = 300, each: int = 6, seed: int = 0) -> Classes:
     )
 
 
-def linear(features: int, classes: int) -> dict[str, jax.Array]:
-    """A softmax regression that starts at 0."""
-    return {"w": jnp.zeros((features, classes)), "b": jnp.zeros(classes)}
-
-
-def linear_logits(params: dict[str, jax.Array], x: jax.Array) -> jax.Array:
-    """Logits of `linear`."""
-    return x @ params["w"] + params["b"]
-
-
 def mlp(features: int, hidden: int, classes: int, seed: int) -> dict[str, jax.Array]:
     """A network with one hidden layer of ReLUs, at He's random start."""
     one, two = jax.random.split(jax.random.key(seed))

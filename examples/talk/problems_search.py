@@ -11,7 +11,7 @@ from sklearn import datasets
 from sklearn.metrics.pairwise import rbf_kernel
 from sklearn.preprocessing import StandardScaler
 
-from examples.shuffling import epochs_of
+from examples.common.shuffling import epochs_of
 from examples.talk.training import scanned
 
 Batch = tuple[Any, Any]

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from examples import text
+from examples.common import text
 
 VOCABULARY = 600
 _ROW = 64  # words in a row of the corpus; rows overlap, so that no pair is lost

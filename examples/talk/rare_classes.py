@@ -16,14 +16,13 @@ import optax
 from matplotlib.figure import Figure
 
 import optaxls
+from examples.common.softmax_regression import linear, linear_logits
 from examples.talk.claim import Check, Claim, at_least, at_most, main
 from examples.talk.pictures import BLUE, GREEN, LEGEND, ORANGE, panels
 from examples.talk.problems_classes import (
     Classes,
     barcoded_digits,
     digits,
-    linear,
-    linear_logits,
     mlp,
     mlp_logits,
 )

@@ -16,13 +16,12 @@ import numpy as np
 import optax
 from matplotlib.figure import Figure
 
-from examples.shuffling import epochs_of
+from examples.common.shuffling import epochs_of
+from examples.common.softmax_regression import linear, linear_logits
 from examples.talk.claim import Claim, at_least, at_most, main
 from examples.talk.pictures import BLUE, LEGEND, ORANGE, panels
 from examples.talk.problems_classes import (
     digits,
-    linear,
-    linear_logits,
     mlp,
     mlp_logits,
 )

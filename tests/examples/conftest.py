@@ -15,7 +15,7 @@ from sklearn.datasets import load_digits
 
 import examples
 from examples import train
-from examples.task import Case
+from examples.training.task import Case
 
 ROOT = Path(examples.__file__).parents[1]
 

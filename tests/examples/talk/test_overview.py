@@ -5,14 +5,12 @@ import re
 import sys
 from pathlib import Path
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 
 import optaxls
-from examples.shuffling import epochs_of
 from examples.talk import __main__ as talk
 from examples.talk import claim, overview, pictures
 from examples.talk.claim import Check, Claim, at_least, at_most
@@ -119,11 +117,3 @@ def test_a_run_has_the_metrics_of_a_search():
             optax.sgd(1.0), quadratic, jnp.float32(0.0), jnp.zeros((3, 2)),
             full_loss=lambda w: w, every=2,
         )  # fmt: skip
-
-
-def test_epochs_show_every_example_once():
-    rows = epochs_of(10, 3, 4, seed=0)
-    assert rows.shape == (12, 3)
-    for epoch in range(4):
-        assert len(set(rows[3 * epoch : 3 * epoch + 3].ravel())) == 9
-    assert jax.tree.leaves(rows)[0].dtype == np.int32

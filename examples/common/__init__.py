@@ -1,0 +1,1 @@
+"""What the folders beside this one share; they do not import each other."""

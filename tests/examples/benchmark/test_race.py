@@ -1,0 +1,97 @@
+"""A race is paid step by step, and ends when the budget does."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import optaxls
+from examples.benchmark import race
+from examples.benchmark.contenders import Contender
+from examples.benchmark.tasks import Task
+from tests.examples.benchmark.tiny_task import STEPS, tiny_task
+
+
+@pytest.mark.parametrize("rows, batch_size", [(50, 8), (16, 8), (10, 10)])
+def test_no_row_comes_twice_in_an_epoch(rows, batch_size):
+    task = tiny_task(rows, batch_size=batch_size)
+    batches, per_epoch = task.batches(seed=1), rows // batch_size
+    assert batches.shape == (STEPS, batch_size)
+    for start in range(0, STEPS, per_epoch):
+        seen = batches[start : start + per_epoch].ravel()
+        assert len(set(seen)) == len(seen) and seen.max() < rows
+    assert (batches != task.batches(seed=2)).any()
+
+
+def by_hand(optimizer: Any, task: Task, seed: int) -> tuple[float, int, int]:
+    """Loss, cost and trials of a run without the steps that it could not pay."""
+    x, y = jnp.asarray(task.split.x_train), jnp.asarray(task.split.y_train)
+    step = jax.jit(optaxls.make_step(task.mean_loss, optimizer))
+    params = task.init(jax.random.key(seed))
+    state, cost, trials = optimizer.init(params), 0, 0
+    for rows in task.batches(seed):
+        result = step(params, state, x[rows], y[rows])
+        tried = int(result.metrics.get("num_trials", 0))
+        if cost + 3 + tried > 3 * task.num_steps:
+            continue
+        params, state = result.params, result.opt_state
+        cost, trials = cost + 3 + tried, trials + tried
+    return float(task.mean_loss(params, x, y)), cost, trials
+
+
+class Searched(NamedTuple):
+    """The count that `race` reads from optax's own searches."""
+
+    num_linesearch_steps: jax.Array
+
+
+def two_trials(step_size: float) -> optax.GradientTransformation:
+    """Gradient descent that says it made two trials."""
+    return optax.GradientTransformation(
+        lambda params: Searched(jnp.int32(0)),
+        lambda updates, state, params=None: (
+            jax.tree.map(lambda u: -step_size * u, updates),
+            Searched(jnp.int32(2)),
+        ),
+    )
+
+
+@pytest.mark.parametrize("trial_cost, steps", [(1, 12), (3, 6)])
+def test_a_step_is_made_only_if_its_trials_can_be_paid(trial_cost, steps):
+    searching = Contender(
+        "two", lambda size, task: two_trials(0.1), trial_cost=trial_cost
+    )
+    curves = race.run(tiny_task(), searching, [1])
+    # 60 forward passes, 5 or 9 for each step.
+    assert curves.costs[0, 0, -1] == steps * (3 + 2 * trial_cost)
+    assert curves.trials[0, 0] == 2 * steps
+    grid = Contender("sgd", lambda size, task: optax.sgd(size), (0.1,))
+    plain = race.run(tiny_task(), grid, [1])
+    np.testing.assert_allclose(
+        curves.losses[0, 0, -1], plain.losses[0, 0, steps], rtol=1e-6
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["ponos", "auto"])
+def test_a_search_is_paid_as_a_loop_by_hand_pays_it(name):
+    task, optimizer = tiny_task(), getattr(optaxls, name)()
+    curves = race.run(task, Contender(name, lambda size, task: optimizer), [0, 3])
+    for number, seed in enumerate((0, 3)):
+        loss, cost, trials = by_hand(optimizer, task, seed)
+        assert trials > 0 and cost <= 3 * STEPS
+        assert curves.costs[0, number, -1] == cost
+        assert curves.trials[0, number] == trials
+        np.testing.assert_allclose(curves.losses[0, number, -1], loss, rtol=1e-4)
+
+
+def test_without_trials_all_steps_are_made_with_every_size():
+    grid = Contender("sgd", lambda size, task: optax.sgd(size), (0.0, 0.1))
+    curves = race.run(tiny_task(), grid, [0, 1])
+    assert curves.costs[..., -1].tolist() == [[3 * STEPS] * 2] * 2
+    assert curves.losses.shape == (2, 2, race.CHECKPOINTS + 1)
+    np.testing.assert_array_equal(curves.losses[0, :, 0], curves.losses[0, :, -1])
+    assert (curves.losses[1, :, -1] < curves.losses[1, :, 0]).all()
