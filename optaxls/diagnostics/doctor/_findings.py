@@ -1,35 +1,35 @@
-"""From estimates to findings: numbers with units, and two sentences on each."""
+"""Makes every ``Finding``: measured numbers with units, and sentences on each."""
 
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
-from optaxls.diagnostics._estimate import Estimate
-from optaxls.diagnostics._trajectory import Trajectory
+from optaxls.diagnostics.doctor._trajectory import Trajectory
+from optaxls.diagnostics.doctor.records import Finding
+from optaxls.diagnostics.estimate import Estimate
 from optaxls.diagnostics.growth import StrongGrowth, polyak_lojasiewicz, weak_growth
 from optaxls.diagnostics.interpolation import distance_from_interpolation
 from optaxls.diagnostics.labels import LabelTail
-from optaxls.diagnostics.records import Finding
-from optaxls.diagnostics.shape import tail_index
+from optaxls.diagnostics.noise import tail_index
 
-# Below this share of its first value the loss counts as gone: every example fitted.
+# Every example counts as fitted below this share of the first loss.
 _INTERPOLATES = 1e-3
-# Above it, noise or a model too small keeps the loss up.
+# Above this share, noise or too small a model may keep the loss up.
 _NOISY = 3e-2
-# So much of the loss is left after the last quarter of a run that fell no more.
+# A run has stalled if its last quarter leaves more than this share of the loss.
 _STALLED = 0.95
-# Tails are light above, and of infinite variance below.
+# A tail index above the first is light; below the second the variance is infinite.
 _LIGHT, _INFINITE = 8.0, 2.0
-# The fit of growth is rough where a point needs so many times its rho.
+# The fit of growth is rough if one point needs this many times the fitted rho.
 _ROUGH = 3.0
-# A floor below this share of the first squared gradients is float32's rounding.
+# A noise floor below this share of the first squared gradients is float32's rounding.
 _ROUNDING_SHARE = 1e-7
-# From here on a few classes hold most examples and most classes few.
+# Above both, a few classes hold most examples and most classes hold few.
 _HEAVY_EXPONENT, _HEAVY_MASS = 0.5, 0.2
 
 
 class Measured(NamedTuple):
-    """All that was measured, before it is put in words."""
+    """The measurements that findings are made from."""
 
     trajectory: Trajectory
     growth: StrongGrowth
@@ -46,24 +46,24 @@ def _finding(
 
 
 def _range(series: Any) -> Estimate:
-    """Median, least and largest of what is finite; NaN if nothing is."""
-    known = jnp.where(jnp.isfinite(series), series, jnp.nan)
-    return Estimate(jnp.nanmedian(known), jnp.nanmin(known), jnp.nanmax(known))
+    """Median, least and largest of the finite numbers; NaN if there are none."""
+    finite = jnp.where(jnp.isfinite(series), series, jnp.nan)
+    return Estimate(jnp.nanmedian(finite), jnp.nanmin(finite), jnp.nanmax(finite))
 
 
 _MEANING = {
     "interpolation": (
-        "The model fits practically every example. A step size that suits the batch"
-        " suits the whole: a search on the mini-batch converges."
+        "The model fits practically every example. A step size that suits a batch then"
+        " suits all data: a line search on the batch converges."
     ),
     "noise": (
-        "Examples are not fitted, and at the end of the run their noise rules the"
-        " gradient of a batch. A search on the mini-batch fits each batch anew and"
-        " stalls; steps have to fall or batches to grow."
+        "The model does not fit every example, and at the end of the run noise"
+        " dominates the gradient of a batch. A line search fits each batch anew and"
+        " stalls. Steps have to shrink, or batches to grow."
     ),
     "undecided": (
-        "The examples are nearly fitted, or not yet. A search works until the loss"
-        " nears what cannot be fitted; a longer run would tell."
+        "The model nearly fits every example, or does not yet. A line search works"
+        " until the loss nears the part that cannot be fitted. A longer run would tell."
     ),
 }
 
@@ -74,24 +74,26 @@ def _distance(measured: Measured) -> Estimate:
 
 
 def regime(measured: Measured) -> str:
-    """``"interpolation"``, ``"noise"`` or ``"undecided"``.
+    """Decides between ``"interpolation"``, ``"noise"`` and ``"undecided"``.
 
-    Noise: the floor is certain, and at the end the variance of a batch's gradient is
-    above the square of its mean. Or: much of the loss is left, and it falls no more.
+    There are two reasons to call it noise. Either the noise floor is certain, and at
+    the end the variance of a batch's gradient exceeds its squared mean. Or much of the
+    loss is left, and it has stopped falling.
     """
     samples = measured.trajectory.samples
     squared, gradient = samples.mean_squared_norm, samples.squared_mean_norm
     floor = measured.growth.noise_floor.low > _ROUNDING_SHARE * squared[0]
-    ruled = squared[-1] - gradient[-1] > measured.batch_size * gradient[-1]
+    dominates = squared[-1] - gradient[-1] > measured.batch_size * gradient[-1]
     distance = _distance(measured)
     losses = samples.values.mean(1) - measured.lower_bound
     stalled = losses[-1] > _STALLED * losses[-2]
-    if (floor and ruled) or (distance.low > _NOISY and stalled):
+    if (floor and dominates) or (distance.low > _NOISY and stalled):
         return "noise"
     return "interpolation" if distance.high < _INTERPOLATES else "undecided"
 
 
 def _growth(measured: Measured) -> list[Finding]:
+    """Strong growth and the noise floor."""
     growth, batch = measured.growth, measured.batch_size
     first = measured.trajectory.samples.mean_squared_norm[0]
     share = float(growth.noise_floor.value / first)
@@ -107,30 +109,30 @@ def _growth(measured: Measured) -> list[Finding]:
             "strong growth",
             growth.rho,
             "",
-            "Squared gradients of examples are this multiple of that of the loss, noise"
-            f" apart. With batches of {batch} the multiple is {of_batch:.3g}: SGD with"
-            " a constant step needs that many times the steps of gradient descent."
-            f"{rough}",
+            "Without the noise floor, squared gradients of examples are on average this"
+            " multiple of the squared gradient of the loss. With batches of"
+            f" {batch} the multiple is {of_batch:.3g}: SGD with a constant step needs"
+            f" that many times the steps of gradient descent.{rough}",
         ),
         _finding(
             "noise floor",
             growth.noise_floor,
             "squared gradient",
-            "What remains of the squared gradients of examples where that of the loss"
-            f" is 0: {share:.2g} of where training began. It is 0 if the model can fit"
-            " every example, and else sets the ball in which constant steps end.",
+            "The mean squared gradient of examples where the gradient of the loss is 0:"
+            f" {share:.2g} of its value at the start. It is 0 if the model can fit"
+            " every example. Else it sets how near to the minimum constant steps come.",
         ),
     ]
 
 
 def _constants(measured: Measured) -> list[Finding]:
+    """Weak growth, the PL constant, and the smoothness."""
     samples = measured.trajectory.samples
-    # The bound is that of each example; the loss itself has come at least as low as
-    # the best point.
     lowest = float(samples.values.mean(1).min())
-    minimum = measured.lower_bound
     noisy = measured.growth.noise_floor.low > 0
-    minimum = lowest if noisy else minimum
+    # With noise the mean loss cannot reach the bound of single examples. The lowest
+    # mean loss of the run is then nearer to its minimum.
+    minimum = lowest if noisy else measured.lower_bound
     weak = weak_growth(samples, measured.lower_bound)
     return [
         _finding(
@@ -145,58 +147,62 @@ def _constants(measured: Measured) -> list[Finding]:
             "Polyak-Lojasiewicz constant",
             polyak_lojasiewicz(samples, minimum),
             "loss / param^2",
-            "The least ratio of the squared gradient to twice what the loss can still"
-            " fall. Bounded away from 0 it gives linear convergence without convexity.",
+            "The least ratio of the squared gradient to twice the remaining decrease of"
+            " the loss. If it stays away from 0, gradient descent converges linearly,"
+            " without convexity. Here it is measured along one run.",
         ),
         _finding(
             "smoothness along the step",
             _range(measured.trajectory.smoothness),
             "loss / param^2",
-            "The curvature that the steps met, on their batch. Where it changes by"
-            " orders of magnitude no single step size fits the whole of training.",
+            "The curvature along the steps of the run, each on its own batch. If it"
+            " changes by orders of magnitude, no single step size fits the whole run.",
             "range",
         ),
     ]
 
 
 def _noise(measured: Measured) -> list[Finding]:
+    """Critical batch, tail of the noise, and sign likeness."""
     samples = measured.trajectory.samples
     gradient = samples.squared_mean_norm
     scale = (samples.mean_squared_norm - gradient) / gradient
     tail = tail_index(samples.noise_norms[0])
-    verdict = "This is neither light nor extreme."
+    kind = "The tail is neither light nor extreme."
     if tail.low > _LIGHT:
-        verdict = "This is light: there is nothing to clip."
+        kind = "The tail is light: there is nothing to clip."
     elif tail.high < _INFINITE:
-        verdict = "This is heavy: clip, or take signs."
+        kind = "The tail is heavy: clip gradients, or take their signs."
     return [
         _finding(
             "critical batch",
             _range(scale),
             "examples",
-            "Variance of the gradient over its square, along the run. Larger batches"
-            " than this hardly lower the noise of a step; much smaller ones are noise.",
+            "The variance of the gradient of an example, over the squared gradient of"
+            " the loss. Batches larger than this hardly lower the noise of a step. In"
+            " much smaller batches noise is larger than the gradient.",
             "range",
         ),
         _finding(
             "noise tail index",
             tail,
             "",
-            "How slowly large gradient noise becomes rare, over examples at the start;"
-            f" below 2 its variance is infinite. {verdict}",
+            "How fast large gradient noise becomes rare, measured over examples at the"
+            f" start. Below 2 its variance is infinite. {kind}",
         ),
         _finding(
             "sign-likeness of Adam",
             _range(measured.trajectory.sign_likeness),
             "cosine",
-            "The cosine between Adam's update and its sign. 1 is sign descent, 0.8"
-            " normal numbers, less if few coordinates rule.",
+            "The cosine between Adam's update and its sign. It is 1 for sign descent,"
+            " 0.8 for normal random numbers, and less if few coordinates are large.",
             "range",
         ),
     ]
 
 
 def _labels(tail: LabelTail) -> list[Finding]:
+    """Zipf exponent and mass of rare classes."""
     heavy = is_heavy(tail)
     share = Estimate(tail.rare_mass, tail.rare_mass, tail.rare_mass)
     return [
@@ -204,26 +210,28 @@ def _labels(tail: LabelTail) -> list[Finding]:
             "Zipf exponent",
             tail.zipf_exponent,
             "",
-            "Class frequencies fall as rank to this power; 0 is balanced, 1 is words."
+            "Class frequencies fall like 1 / rank to this power. It is 0 for balanced"
+            " classes and about 1 for words."
             + (
-                " That is heavy: gradient descent learns the rare classes slowly."
+                " The tail is heavy: gradient descent learns rare classes slowly."
                 if heavy
-                else " That is light: classes are no reason for Adam."
+                else " The tail is light: classes are no reason to take Adam."
             ),
         ),
         _finding(
             "mass of rare classes",
             share,
             "of the examples",
-            "Share of the examples whose class is at most a tenth as frequent as the"
-            " most frequent. Only if it is large do rare classes matter to the loss.",
+            "The share of the examples whose class is at most a tenth as frequent as"
+            " the most frequent one. Rare classes matter to the loss only if this is"
+            " large.",
             "exact",
         ),
     ]
 
 
 def is_heavy(tail: LabelTail | None) -> bool:
-    """Whether rare classes hold a good part of the examples."""
+    """Whether rare classes hold a large part of the examples."""
     if tail is None:
         return False
     exponent = float(tail.zipf_exponent.low)
@@ -231,7 +239,7 @@ def is_heavy(tail: LabelTail | None) -> bool:
 
 
 def findings(measured: Measured) -> dict[str, Finding]:
-    """All of them, by name."""
+    """Makes all findings, by name."""
     distance = _finding(
         "distance from interpolation",
         _distance(measured),

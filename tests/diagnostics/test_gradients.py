@@ -101,11 +101,38 @@ def test_bfloat16_params_are_summed_in_float32():
     )
 
 
+def test_complex_params():
+    """Norms and noise are those of the pairs of real and imaginary parts."""
+    points = jnp.array([1 + 2j, -1j, 3 + 0j, 2 - 2j], jnp.complex64)
+
+    def loss(z, point):
+        return 0.5 * jnp.abs(z - point) ** 2
+
+    def real_loss(w, point):
+        return 0.5 * jnp.sum((w - point) ** 2)
+
+    found = gradient_sample(loss, jnp.asarray(1 + 1j), points, chunk_size=2)
+    pairs = jnp.stack([points.real, points.imag], 1)
+    expected = gradient_sample(real_loss, jnp.ones(2), pairs, chunk_size=2)
+    for name, number in expected._asdict().items():
+        assert_close(getattr(found, name), number, err_msg=name)
+
+
 @pytest.mark.parametrize(
     "data, more, complaint",
     [
-        (jnp.ones((1, 3)), {}, "data must have one leading axis of >= 2"),
-        ((jnp.ones(3), jnp.ones(4)), {}, "data must have one leading axis"),
+        (jnp.ones((1, 3)), {}, "data must have >= 2 examples, got 1"),
+        (
+            (jnp.ones(3), jnp.ones(4)),
+            {},
+            r"as many examples each, got 3 \(data\[0\]\), 4 \(data\[1\]\)",
+        ),
+        ({}, {}, "data must hold arrays of examples, got none"),
+        (
+            {"x": jnp.ones(3), "rate": 0.1},
+            {},
+            r"data\['rate'\] must have a leading axis of examples, got a scalar",
+        ),
         (jnp.ones((5, 3)), {"chunk_size": 0}, "chunk_size must be an integer >= 1"),
         (jnp.ones((5, 3)), {"population": 4}, "population must be an integer >= 5"),
     ],
