@@ -114,7 +114,9 @@ def gradient_sample(
     population = count if population is None else population
     checks.require_integer("population", population, count)
     dtype = trees.scalar_dtype(params)
+    # float32 or wider: sums of bfloat16 gradients would lose most terms.
     chunks = _chunked(data, count, min(chunk_size, count), dtype)
+    # Two passes: all gradients of the examples at once need not fit in memory.
     total, (values, squares, group_squares) = _gradients(loss_fn, params, chunks, dtype)
     mean = jax.tree.map(lambda leaf: leaf / count, total)
     products = _products(loss_fn, params, chunks, mean)
@@ -188,6 +190,8 @@ def _products(loss_fn: Callable, params: Any, chunks: _Chunks, mean: Any) -> jax
 
 def _unbiased(squared: jax.Array, mean_square: jax.Array, n: Any, total: int) -> Any:
     """|grad f|^2 of a population of ``total``, from the gradients of n of them."""
+    # n / (n - 1): the mean is estimated from the same gradients. A difference of
+    # nearly equal numbers may round to less than 0.
     variance = jnp.maximum(squared - mean_square, 0) * n / jnp.maximum(n - 1, 1)
     return jnp.maximum(mean_square - (1 - n / total) * variance / n, 0)
 

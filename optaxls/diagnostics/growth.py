@@ -83,6 +83,7 @@ def _fit(squared: jax.Array, gradient: jax.Array) -> tuple[jax.Array, jax.Array]
             xx * rho**2 + zz * sigma**2 + 2 * (xz * rho * sigma - sx * rho - sz * sigma)
         )
 
+    # The misfit is convex: outside the allowed region its minimum lies on an edge.
     inside = usable & (free[0] >= 1) & (free[1] >= 0)
     noisy = misfit(*least_rho) < misfit(*no_noise)
     rho, sigma = (
@@ -95,6 +96,7 @@ def _fit(squared: jax.Array, gradient: jax.Array) -> tuple[jax.Array, jax.Array]
 def _without_each(points: jax.Array) -> jax.Array:
     """Copies of the points with one of them left out, ``(n,)`` -> ``(n, n - 1)``."""
     n = points.shape[-1]
+    # Row i starts behind point i and wraps round.
     others = (jnp.arange(n)[:, None] + 1 + jnp.arange(n - 1)) % n
     return points[others]
 
@@ -144,6 +146,7 @@ def _strong_growth(trajectory: GradientSample) -> StrongGrowth:
     squared, gradient = trajectory.mean_squared_norm, trajectory.squared_mean_norm
     rho, sigma = _fit(squared, gradient)
     by_group = _fit(trajectory.left_out[:, _SQUARED].T, trajectory.left_out[:, _MEAN].T)
+    # Groups tell the error of sampling; points tell how well the law fits at all.
     by_point = _fit(_without_each(squared), _without_each(gradient))
     errors = [
         jnp.hypot(jackknife_error(groups), jackknife_error(points))
@@ -167,6 +170,7 @@ def _over_gap(
     ratio is not finite are left out.
     """
     norms = (trajectory.mean_squared_norm, trajectory.squared_mean_norm)[row]
+    # Examples may lie below the minimum by rounding; a negative ratio has no meaning.
     gap = 2 * jnp.maximum(trajectory.values.mean(-1) - minimum, 0)
     ratio = norms / gap
     index = jnp.argmax(jnp.where(jnp.isfinite(ratio), sign * ratio, -jnp.inf))

@@ -97,6 +97,7 @@ def smoothness_along(
     arrays.require_like("step", step, "params", params)
     dtype = trees.scalar_dtype(params)
     value, grad = value_and_gradient(value_fn, params)
+    # Integer leaves of the step are not added.
     one, yes = jnp.ones((), dtype), jnp.ones((), bool)
     moved = trees.add_scaled(params, one, step, where=yes)
     rise = value_fn(moved) - value - trees.inner(grad, step, dtype)

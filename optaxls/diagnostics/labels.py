@@ -49,6 +49,7 @@ def _exponent(counts: jax.Array, occurs: jax.Array) -> jax.Array:
         too_flat = jnp.sum(jax.nn.softmax(logits) * log_rank) > target
         return jnp.where(too_flat, middle, low), jnp.where(too_flat, high, middle)
 
+    # 18 halvings of [0, 8] leave an error of 3e-5, far below that of sampling.
     start = (jnp.zeros(()), jnp.full((), _LARGEST_EXPONENT))
     return jnp.mean(jnp.stack(jax.lax.fori_loop(0, 18, halve, start)))
 
@@ -59,11 +60,13 @@ def _zipf_exponent(counts: jax.Array, seed: jax.Array) -> Estimate:
     occurs = counts > 0
     observed = _exponent(counts, occurs)
     log_rank = jnp.log(jnp.arange(1, len(counts) + 1))
+    # Below 0 the ranks would be reversed.
     grid = jnp.maximum(observed + jnp.linspace(-_REACH, _REACH, _GRID), 0)
     draws = jax.random.normal(jax.random.key(seed), (_SIMULATIONS, len(counts)))
 
     def refitted(exponent: jax.Array) -> tuple[jax.Array, jax.Array]:
         logits = jnp.where(occurs, -exponent * log_rank, -jnp.inf)
+        # Poisson counts, approximated by normal ones, then ranked as labels are.
         mean = counts.sum() * jax.nn.softmax(logits)
         # One set of draws for all exponents, so that the means are smooth in them.
         drawn = jnp.maximum(mean + jnp.sqrt(mean) * draws, 0)
@@ -118,6 +121,7 @@ def label_tail(labels: jax.Array, num_classes: int, *, seed: int = 0) -> LabelTa
     arrays.require_classes("labels", labels, num_classes)
     if not np.size(labels):
         raise ValueError("labels must not be empty")
+    # ``bincount`` drops classes beyond the length and counts negative ones as 0.
     counts = jnp.bincount(jnp.ravel(labels), length=num_classes)
     counts = jnp.sort(counts)[::-1]
     counts = counts.astype(jnp.float32)
@@ -159,6 +163,7 @@ def frequency_groups(counts: jax.Array, num_groups: int = 4) -> jax.Array:
     # Without any example all classes are in group 0, rather than in 0 / 0.
     total = jnp.maximum(ranked.sum(), 1)
     before = (jnp.cumsum(ranked) - ranked) / total
+    # A class belongs where its first example would be, in order of frequency.
     group = jnp.minimum((num_groups * before).astype(jnp.int32), num_groups - 1)
     return jnp.zeros_like(group).at[order].set(group)
 

@@ -127,5 +127,6 @@ def loss_along_ray(
         slope,
         stop(armijo(c), longest),
         stop(goldstein(c), longest),
+        # Polyak's step is the first trial of a search that accepts any.
         stop(always_accept(), polyak(1.0, lower_bound)),
     )

@@ -29,7 +29,9 @@ def jackknife_error(left_out: jax.Array) -> jax.Array:
     Groups lie on the last axis. A value that is not finite is left out of the sum.
     """
     finite = jnp.isfinite(left_out)
+    # At least 1, so that no finite value at all gives 0 rather than NaN.
     count = jnp.maximum(finite.sum(-1), 1)
     mean = jnp.where(finite, left_out, 0).sum(-1) / count
     squares = jnp.where(finite, (left_out - mean[..., None]) ** 2, 0).sum(-1)
+    # Not / (count - 1): leaving out one of n groups moves the statistic by 1 / n only.
     return jnp.sqrt((count - 1) / count * squares)

@@ -81,9 +81,11 @@ def _choice(
     limit = max(_AS_GOOD * best, _GONE * first)
     # ``tried`` has the simplest optimizer first.
     chosen = next(name for name in tried if tried[name].excess <= limit)
+    # The lead is over the best of the others, be it simpler or not.
     others = [name for name in ranked if name != chosen]
     rival = others[0] if others else chosen
     gone = tried[chosen].excess <= _GONE * first
+    # NaN of a rival counts as infinite, hence as a clear lead.
     if gone or order(tried[rival].excess) >= _CLEAR_LEAD * tried[chosen].excess:
         confidence = "likely" if open_end and not gone else "sure"
     else:
@@ -138,6 +140,7 @@ def _direction(heavy: bool, regime: str, tried: Mapping[str, Tried]) -> str:
         return f"Direction: Adam's is not needed here{hidden}; {numbers}."
     if not math.isfinite(plain) and math.isfinite(adam):
         return f"Direction: Adam's; {numbers}."
+    # Groups come most frequent first, so that the rarer half is the second one.
     groups = [tried[name].group_losses for name in pair]
     if groups[0] is None:
         return f"Direction: Adam's; no labels tell the reason; {numbers}."

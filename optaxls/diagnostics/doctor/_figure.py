@@ -55,6 +55,7 @@ def _loss(axes: Axes, curves: Curves) -> None:
     if curves.group_losses is not None:
         groups = curves.group_losses.shape[1]
         for index in range(groups):
+            # A group without examples has no curve, and no entry in the legend.
             if not jnp.isnan(curves.group_losses[:, index]).all():
                 name = {0: " (most frequent)", groups - 1: " (rarest)"}.get(index, "")
                 axes.plot(
@@ -98,6 +99,7 @@ def _ray(axes: Axes, curves: Curves) -> None:
     stops = {"Armijo": batch.armijo, "Goldstein": batch.goldstein}
     stops["Polyak"] = batch.polyak
     low, high = float(batch.step_sizes.min()), float(batch.step_sizes.max())
+    # A step outside the ray, or 0 after a failed search, would stretch the axis.
     for (name, step_size), colour in zip(stops.items(), _COLOURS[2:], strict=False):
         if low <= float(step_size) <= high:
             style = {"Armijo": "-", "Goldstein": "--", "Polyak": ":"}[name]
@@ -114,6 +116,7 @@ def _ray(axes: Axes, curves: Curves) -> None:
 
 def _pilots(axes: Axes, pilots: Mapping[str, PilotResult]) -> None:
     """Draws the loss at the end of each short run, the best on top."""
+    # Categories are drawn from the bottom up.
     names = list(pilots)[::-1]
     losses = [pilots[name].loss for name in names]
     # Losses below 0 have no place on a logarithmic axis; a loss of 0 gets its left end.

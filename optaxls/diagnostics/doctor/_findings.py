@@ -84,6 +84,7 @@ def regime(measured: Measured) -> str:
     squared, gradient = samples.mean_squared_norm, samples.squared_mean_norm
     floor = measured.growth.noise_floor.low > _ROUNDING_SHARE * squared[0]
     dominates = squared[-1] - gradient[-1] > measured.batch_size * gradient[-1]
+    # The last two points are three quarters of the run and its end.
     distance = _distance(measured)
     losses = samples.values.mean(1) - measured.lower_bound
     stalled = losses[-1] > _STALLED * losses[-2]
@@ -103,6 +104,7 @@ def _growth(measured: Measured) -> list[Finding]:
         if bound > _ROUGH * float(growth.rho.value)
         else ""
     )
+    # Averaging over a batch divides the excess of rho over 1.
     of_batch = 1 + (float(growth.rho.value) - 1) / batch
     return [
         _finding(
@@ -167,6 +169,7 @@ def _noise(measured: Measured) -> list[Finding]:
     samples = measured.trajectory.samples
     gradient = samples.squared_mean_norm
     scale = (samples.mean_squared_norm - gradient) / gradient
+    # At the start: later, fitted examples have no gradient and hence no noise.
     tail = tail_index(samples.noise_norms[0])
     kind = "The tail is neither light nor extreme."
     if tail.low > _LIGHT:
@@ -234,6 +237,7 @@ def is_heavy(tail: LabelTail | None) -> bool:
     """Whether rare classes hold a large part of the examples."""
     if tail is None:
         return False
+    # The low end: an uncertain tail is no reason to recommend anything.
     exponent = float(tail.zipf_exponent.low)
     return exponent > _HEAVY_EXPONENT and float(tail.rare_mass) > _HEAVY_MASS
 

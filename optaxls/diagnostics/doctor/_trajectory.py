@@ -109,12 +109,14 @@ def _epoch_rows(plan: Plan, epoch: int) -> jax.Array:
     """Rows of an epoch's batches in a new order, ``(steps, batch_size)``."""
     key = jax.random.fold_in(jax.random.key(plan.seed), epoch)
     steps = plan.num_examples // plan.batch_size
+    # The last examples of the order fill no batch, and wait for another epoch.
     order = jax.random.permutation(key, plan.num_examples)
     return order[: steps * plan.batch_size].reshape(steps, plan.batch_size)
 
 
 def _measured_rows(plan: Plan) -> jax.Array:
     """Rows of the measured examples, drawn without replacement."""
+    # Another seed than that of the batches, or the two draws would be related.
     order = jax.random.permutation(jax.random.key(plan.seed + 1), plan.num_examples)
     return order[: plan.num_measured]
 
@@ -136,6 +138,7 @@ def _advance(
         _, grad = value_and_gradient(lambda p: loss(p, batch), run.params)
         _, moments = _ADAM.update(trees.inexact_leaves(grad), run.moments)
         result = step(run.params, run.opt_state, batch)
+        # Optimizers without a line search report no trials.
         trials = run.num_trials + result.metrics.get("num_trials", 0)
         return _Run(result.params, result.opt_state, run.params, moments, trials)
 
@@ -181,6 +184,7 @@ def _train(
     no_trials = jnp.zeros((), jnp.int32)
     run = _Run(params, optimizer.init(params), params, moments, no_trials)
     rows, done = _epoch_rows(plan, 0), 0
+    # In parts that end at an epoch or a measurement, whichever comes first.
     for goal in plan.steps:
         while done < goal:
             epoch, start = divmod(done, per_epoch)
@@ -231,6 +235,7 @@ def pilot(
     plan: Plan,
 ) -> Pilot:
     """Trains on the same batches as ``follow``, and measures only at the end."""
+    # The same last step, and so the same batches, without a stop in between.
     plan = plan._replace(steps=plan.steps[-1:])
     ((run, _),) = _train(loss_fn, params, data, optimizer, plan)
     examples = take(data, _measured_rows(plan))

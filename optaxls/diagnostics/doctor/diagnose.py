@@ -31,6 +31,7 @@ _FEWEST = 20
 
 def _points(num_steps: int) -> tuple[int, ...]:
     """After how many steps to measure: densely at first, where the loss falls most."""
+    # Powers of 4 from the end down; sets, because small runs repeat some of them.
     early = {max(round(num_steps * 4.0**-k), 1) for k in range(7)}
     return (0, *sorted(early | {num_steps // 2, 3 * num_steps // 4}))
 
@@ -105,33 +106,30 @@ def diagnose(
     Reference:
       No publication; defined here. The other functions of ``diagnostics`` cite theirs.
     """
+    # All checks come first: a mistake should not cost minutes of training.
     count = arrays.num_examples("data", data, _FEWEST)
-    checks.require_integer("num_steps", num_steps, 8)
-    checks.require_integer("num_measured", num_measured, _FEWEST)
-    checks.require_integer("chunk_size", chunk_size, 1)
-    checks.require_integer("seed", seed, 0)
-    checks.require("lower_bound", lower_bound, "(-inf, inf)")
-    if not 1 <= batch_size <= count:
+    _require_numbers(num_steps, num_measured, chunk_size, seed, lower_bound)
+    checks.require_integer("batch_size", batch_size, 1)
+    if batch_size > count:
         raise ValueError(f"batch_size must lie in [1, {count}], got {batch_size}")
     tail, losses_by_frequency = _label_facts(labels, count)
     data = jax.tree.map(jnp.asarray, data)
     tell = progress or (lambda name: None)
     if candidates is None:
         candidates = _advice.candidates(count / batch_size, lower_bound)
-    for longer in _LONGER:
-        tell(f"{_advice.MEASURED}, measured on the way")
-        steps = _points(longer * num_steps)
-        plan = Plan(
-            steps, count, batch_size, min(num_measured, count), chunk_size, seed
-        )
-        run = _trajectory.follow(
-            loss_fn, params, data, _advice.measured_optimizer(), plan
-        )
-        _check_bound(lower_bound, run.samples.values)
-        growth = strong_growth(run.samples)
-        measured = _findings.Measured(run, growth, tail, lower_bound, batch_size)
-        if _findings.regime(measured) != "undecided":
-            break
+    plan = Plan(
+        _points(num_steps),
+        count,
+        batch_size,
+        min(num_measured, count),
+        chunk_size,
+        seed,
+    )
+    plan, measured = _measured_run(
+        loss_fn, params, data, plan, tail=tail, lower_bound=lower_bound, tell=tell
+    )
+    run = measured.trajectory
+    # Candidates train for as many steps as the run that decided, on its batches.
     pilots = {_advice.MEASURED: run.pilot}
     for name, optimizer in candidates.items():
         tell(name)
@@ -142,12 +140,53 @@ def diagnose(
     )  # fmt: skip
     of_groups = losses_by_frequency(run.rows)
     group_losses = jax.vmap(of_groups)(run.samples.values)
-    curves = _curves.Curves(plan.steps, run.samples, growth, group_losses, rays)
+    curves = _curves.Curves(
+        plan.steps, run.samples, measured.growth, group_losses, rays
+    )
     return _report(measured, pilots, of_groups, curves)
+
+
+def _measured_run(
+    loss_fn: LossFn,
+    params: Any,
+    data: Any,
+    plan: Plan,
+    *,
+    tail: LabelTail | None,
+    lower_bound: float,
+    tell: Callable[[str], Any],
+) -> tuple[Plan, _findings.Measured]:
+    """Trains and measures, with more steps while the regime is undecided."""
+    num_steps = plan.steps[-1]
+    for longer in _LONGER:
+        tell(f"{_advice.MEASURED}, measured during the run")
+        plan = plan._replace(steps=_points(longer * num_steps))
+        run = _trajectory.follow(
+            loss_fn, params, data, _advice.measured_optimizer(), plan
+        )
+        # Not earlier, because no loss is computed before the first run.
+        _check_bound(lower_bound, run.samples.values)
+        growth = strong_growth(run.samples)
+        measured = _findings.Measured(run, growth, tail, lower_bound, plan.batch_size)
+        if _findings.regime(measured) != "undecided":
+            break
+    return plan, measured
+
+
+def _require_numbers(
+    num_steps: Any, num_measured: Any, chunk_size: Any, seed: Any, lower_bound: Any
+) -> None:
+    """Raises ValueError unless the numbers lie in the ranges of ``diagnose``."""
+    checks.require_integer("num_steps", num_steps, 8)
+    checks.require_integer("num_measured", num_measured, _FEWEST)
+    checks.require_integer("chunk_size", chunk_size, 1)
+    checks.require_integer("seed", seed, 0)
+    checks.require("lower_bound", lower_bound, "(-inf, inf)")
 
 
 def _check_bound(lower_bound: float, values: jax.Array) -> None:
     """Raises ValueError if a loss lies below the bound by more than its rounding."""
+    # NaN compares as false here: a run without finite losses is reported, not refused.
     least, most = float(values.min()), float(jnp.abs(values).max())
     if least < lower_bound - 1e-5 * max(most, abs(lower_bound)):
         raise ValueError(
@@ -169,6 +208,7 @@ def _report(
         name: _advice.Tried(float(one.values.mean()) - lower, of_groups(one.values))
         for name, one in pilots.items()
     }
+    # Ratios of losses decide, and have a meaning only above the bound.
     losses = measured.trajectory.samples.values.mean(1) - lower
     advice = _advice.recommend(
         findings,
@@ -205,6 +245,7 @@ def _label_facts(
     # Two at least, because ``label_tail`` compares classes.
     num_classes = max(int(labels.max()) + 1, 2)
     tail = label_tail(labels, num_classes)
+    # The loss of a text is not split by word, so it has no groups.
     if labels.ndim != 1:
         return tail, lambda rows: lambda values: None
     counts = jnp.bincount(labels, length=num_classes)

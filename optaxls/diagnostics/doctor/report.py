@@ -33,6 +33,7 @@ class Report(NamedTuple):
             lines.append(f"{finding.name}: {finding.value:.3g}{unit} ({spread})")
             lines += _wrapped(finding.meaning)
         lines += ["", "short runs, all on the same batches: loss, trials a step"]
+        # Columns wide enough for the names of the default candidates.
         for name, result in self.pilots.items():
             lines.append(f"    {name:34} {result.loss:10.3g} {result.num_trials:8.2f}")
         advice = self.recommendation

@@ -97,7 +97,7 @@ def test_interpolation_is_found_below_a_bound_that_is_not_zero():
     )
     # The run measured was made longer as long as nothing could be said.
     assert told[-2:] == ["Adam", "too long"]
-    assert set(told[:-2]) == {"auto(), measured on the way"} and len(told) <= 5
+    assert set(told[:-2]) == {"auto(), measured during the run"} and len(told) <= 5
     assert list(report.pilots)[-1] == "too long"
     assert report.recommendation.optimizer == "auto()"
     assert report.pilots["Adam"].num_trials == 0
@@ -111,7 +111,8 @@ def test_interpolation_is_found_below_a_bound_that_is_not_zero():
 @pytest.mark.parametrize(
     "argument, complaint",
     [
-        ({"batch_size": 0}, r"batch_size must lie in \[1, 200\], got 0"),
+        ({"batch_size": 0}, "batch_size must be an integer >= 1, got 0"),
+        ({"batch_size": 2.5}, "batch_size must be an integer >= 1, got 2.5"),
         ({"batch_size": 201}, r"batch_size must lie in \[1, 200\], got 201"),
         ({"num_steps": 7}, "num_steps must be an integer >= 8, got 7"),
         ({"num_measured": 19}, "num_measured must be an integer >= 20, got 19"),
