@@ -160,9 +160,8 @@ def frequency_groups(counts: jax.Array, num_groups: int = 4) -> jax.Array:
     counts = jnp.asarray(counts, jnp.float32)
     order = jnp.argsort(-counts)
     ranked = counts[order]
-    # Without any example all classes are in group 0, rather than in 0 / 0.
-    total = jnp.maximum(ranked.sum(), 1)
-    before = (jnp.cumsum(ranked) - ranked) / total
+    # Without any example this is 0 / 0, and XLA turns NaN into group 0.
+    before = (jnp.cumsum(ranked) - ranked) / ranked.sum()
     # A class belongs where its first example would be, in order of frequency.
     group = jnp.minimum((num_groups * before).astype(jnp.int32), num_groups - 1)
     return jnp.zeros_like(group).at[order].set(group)

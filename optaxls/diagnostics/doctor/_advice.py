@@ -90,10 +90,10 @@ def _choice(
         confidence = "likely" if open_end and not gone else "sure"
     else:
         confidence = "a guess" if open_end else "likely"
+    against = f", {rival} at {tried[rival].excess:.3g}" if others else ""
     why = (
         f"In short runs on the same batches {chosen} ended at"
-        f" {tried[chosen].excess:.3g} above the lower bound, {rival} at"
-        f" {tried[rival].excess:.3g}."
+        f" {tried[chosen].excess:.3g} above the lower bound{against}."
     )
     if gone:
         why += " Losses below a millionth of the first one count as equal."

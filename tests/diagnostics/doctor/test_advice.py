@@ -69,6 +69,12 @@ def test_the_simplest_of_the_good_ones_is_chosen(losses, open_end, chosen, confi
     assert chosen in why or "no optimizer ended with a finite loss" in why
 
 
+def test_a_run_alone_is_compared_with_none():
+    chosen, how_sure, why = _advice._choice(tried(alone=1.0), 2.0, False)
+    assert (chosen, how_sure) == ("alone", "likely")
+    assert why.endswith("alone ended at 1 above the lower bound.")
+
+
 @pytest.mark.parametrize(
     "plain, adam, groups, heavy, sentence",
     [
@@ -77,6 +83,8 @@ def test_the_simplest_of_the_good_ones_is_chosen(losses, open_end, chosen, confi
         (jnp.inf, 1.0, None, False, "Adam's; along the gradient"),
         (2.0, 1.0, ([1.0, 3.0], [1.0, 1.0]), True, "Adam's, because labels are heavy"),
         (2.0, 1.0, ([3.0, 1.0], [1.0, 1.0]), True, "Adam's, but not because of rare"),
+        # Where the gradient is ahead, in the rarest classes here, does not count.
+        (2.0, 1.0, ([0, 1, 2, 0], [0, 0, 0, 1.5]), True, "67 % of the difference"),
         (2.0, 1.0, ([1.0, 3.0], [1.0, 1.0]), False, "Adam's, but not because of rare"),
     ],
 )

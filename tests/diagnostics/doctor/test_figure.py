@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from matplotlib.text import Annotation
 
 from optaxls.diagnostics import PilotResult
 from optaxls.diagnostics.doctor import _figure
@@ -21,5 +22,7 @@ def test_every_short_run_has_its_number(losses, scale):
     figure.canvas.draw()
     assert axes.get_xscale() == scale
     assert {text.get_text() for text in axes.texts} == {f"{x:.2g}" for x in losses}
+    places = [text.xy[0] for text in axes.texts if isinstance(text, Annotation)]
+    assert len(places) == len(losses) and np.isfinite(places).all()
     drawn = np.asarray(axes.lines[0].get_xdata())[::-1]
     np.testing.assert_array_equal(np.isfinite(drawn), np.isfinite(losses))
