@@ -49,10 +49,11 @@ def _chunked(data: Any, count: int, chunk_size: int, dtype: Any) -> _Chunks:
     total = rounds * chunk_size
 
     def rows(leaf: jax.Array) -> jax.Array:
-        padding = [(0, total - count)] + [(0, 0)] * (leaf.ndim - 1)
-        # Copies of a real example: zeros might have a loss that is not finite.
-        filled = jnp.pad(leaf, padding, mode="edge")
-        return filled.reshape(chunk_size, rounds, *leaf.shape[1:]).swapaxes(0, 1)
+        if total > count:
+            padding = [(0, total - count)] + [(0, 0)] * (leaf.ndim - 1)
+            # Copies of a real example: zeros might have a loss that is not finite.
+            leaf = jnp.pad(leaf, padding, mode="edge")
+        return leaf.reshape(chunk_size, rounds, *leaf.shape[1:]).swapaxes(0, 1)
 
     weights = (jnp.arange(total) < count).astype(dtype)
     weights = weights.reshape(chunk_size, rounds).swapaxes(0, 1)
@@ -94,7 +95,8 @@ def gradient_sample(
     Cost:
       A gradient and a forward-mode derivative of every example. Memory:
       ``chunk_size + 2`` copies of the params. It can be jitted. A sharded axis of
-      examples stays sharded if ``chunk_size`` is a multiple of the devices.
+      examples stays sharded if ``chunk_size`` is a multiple of the devices. On a mesh
+      with explicit axes ``chunk_size`` must divide n.
 
     Example:
       >>> import jax.numpy as jnp

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import AbstractMesh, AxisType, NamedSharding, PartitionSpec
 
 from optaxls.diagnostics import gradient_sample
 
@@ -116,6 +117,21 @@ def test_complex_params():
     expected = gradient_sample(real_loss, jnp.ones(2), pairs, chunk_size=2)
     for name, number in expected._asdict().items():
         assert_close(getattr(found, name), number, err_msg=name)
+
+
+def test_examples_stay_sharded_on_an_explicit_mesh():
+    """Four devices that need not exist: the types alone say what happens."""
+    mesh = AbstractMesh((4,), ("data",), axis_types=(AxisType.Explicit,))
+    with jax.sharding.use_abstract_mesh(mesh):
+        rows = NamedSharding(mesh, PartitionSpec("data"))
+        data = (
+            jax.ShapeDtypeStruct((128, 3), jnp.float32, sharding=rows),
+            jax.ShapeDtypeStruct((128,), jnp.float32, sharding=rows),
+        )
+        found = jax.eval_shape(
+            partial(gradient_sample, squared_error, chunk_size=16), {"w": W}, data
+        )
+    assert found.values.sharding.spec == PartitionSpec("data")
 
 
 @pytest.mark.parametrize(
