@@ -131,30 +131,30 @@ def _direction(heavy: bool, regime: str, tried: Mapping[str, Tried]) -> str:
         return f"Direction: without a run of {ALONG_GRADIENT} nothing is known of it."
     plain, adam = (tried[name].excess for name in pair)
     numbers = (
-        f"along the gradient, {ALONG_GRADIENT} ended at {plain:.3g}, along Adam's"
-        f" direction at {adam:.3g}"
+        f"Along the gradient, {ALONG_GRADIENT} ended at {plain:.3g}, along Adam's"
+        f" direction at {adam:.3g}."
     )
     # Not "plain <= ...": a NaN must not count as good.
     if not order(plain) > _MATTERS * order(adam):
         hidden = ", though noise may hide its effect" if regime == "noise" else ""
-        return f"Direction: Adam's is not needed here{hidden}; {numbers}."
+        return f"Direction: Adam's is not needed here{hidden}. {numbers}"
     if not math.isfinite(plain) and math.isfinite(adam):
-        return f"Direction: Adam's; {numbers}."
+        return f"Direction: Adam's. {numbers}"
     # Groups come most frequent first, so that the rarer half is the second one.
     groups = [tried[name].group_losses for name in pair]
     if groups[0] is None:
-        return f"Direction: Adam's; no labels tell the reason; {numbers}."
+        return f"Direction: Adam's; no labels tell the reason. {numbers}"
     gaps = [float(gap) for gap in groups[0] - groups[1]]
     # A group where the gradient is ahead must not cancel one where Adam is.
     ahead = [max(gap, 0) if math.isfinite(gap) else 0 for gap in gaps]
     rare = sum(ahead[len(ahead) // 2 :]) / max(sum(ahead), 1e-300)
-    share = (
-        f"{100 * rare:.0f} % of the difference lies in the rarer half of the examples"
+    numbers += (
+        f" {100 * rare:.0f} % of the difference lies in the rarer half of the examples."
     )
     if heavy and rare > _MOSTLY:
         reason = "labels are heavy-tailed, and the gradient learns rare classes slowly"
-        return f"Direction: Adam's, because {reason}: {numbers}; {share}."
-    return f"Direction: Adam's, but not because of rare classes: {numbers}; {share}."
+        return f"Direction: Adam's, because {reason}. {numbers}"
+    return f"Direction: Adam's, but not because of rare classes. {numbers}"
 
 
 def recommend(

@@ -44,8 +44,8 @@ class Recommendation(NamedTuple):
     Attributes:
       optimizer: an expression over ``optaxls``, such as ``"auto()"``.
       regime: ``"interpolation"``, ``"noise"`` or ``"undecided"``.
-      batch: what to do about the batch size and the end of training, a sentence.
-      direction: whether an Adam-like direction is needed, and why, a sentence.
+      batch: what to do about the batch size and the end of training, in sentences.
+      direction: whether an Adam-like direction is needed, and why, in sentences.
       evidence: sentences with the numbers that decided.
       confidence: ``"sure"`` (it led clearly, or fitted everything), ``"likely"``
         (others were near, or the loss still fell fast) or ``"a guess"`` (both).

@@ -78,9 +78,9 @@ def test_a_run_alone_is_compared_with_none():
 @pytest.mark.parametrize(
     "plain, adam, groups, heavy, sentence",
     [
-        (1.0, 1.0, None, False, "Adam's is not needed here; "),
-        (2.0, 1.0, None, False, "Adam's; no labels tell the reason; "),
-        (jnp.inf, 1.0, None, False, "Adam's; along the gradient"),
+        (1.0, 1.0, None, False, "Adam's is not needed here. Along"),
+        (2.0, 1.0, None, False, "Adam's; no labels tell the reason. "),
+        (jnp.inf, 1.0, None, False, "Adam's. Along the gradient"),
         (2.0, 1.0, ([1.0, 3.0], [1.0, 1.0]), True, "Adam's, because labels are heavy"),
         (2.0, 1.0, ([3.0, 1.0], [1.0, 1.0]), True, "Adam's, but not because of rare"),
         # Where the gradient is ahead, in the rarest classes here, does not count.
