@@ -1,4 +1,4 @@
-"""How far training stayed from fitting every example, and the curvature on the way."""
+"""How far a run stayed from fitting every example, and the curvature on its steps."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,27 +7,35 @@ import jax
 import jax.numpy as jnp
 
 from optaxls._core import trees
-from optaxls.diagnostics._estimate import Estimate, around
+from optaxls.diagnostics._shared import arrays
+from optaxls.diagnostics._shared.derivatives import value_and_gradient
+from optaxls.diagnostics._shared.intervals import around
+from optaxls.diagnostics.estimate import Estimate
 
 
 def distance_from_interpolation(
     initial_values: jax.Array, values: jax.Array, lower_bound: float = 0.0
 ) -> Estimate:
-    r"""What is left of the loss that could vanish.
+    r"""Measures which share of the loss that could vanish is still there.
 
-    :math:`E(f_i(w) - l) / E(f_i(w_0) - l)`: 0 where every example is fitted; bounded
-    away from 0 where noise, or a model too small, forbids that.
+    :math:`E(f_i(w) - l) / E(f_i(w_0) - l)`, with :math:`f_i(w_0)` the initial losses
+    (``initial_values``), :math:`f_i(w)` the present ones (``values``) and l their bound
+    (``lower_bound``). It is 0 where every example is fitted. Noise, or a model that is
+    too small, keeps it away from 0.
 
     Args:
       initial_values: losses of n examples at the start, ``(n,)``.
-      values: theirs now.
+      values: losses of the same examples now, ``(n,)``.
       lower_bound: the least value that the loss of an example can have, loss units.
 
     Returns:
-      An ``Estimate``, dimensionless; the interval is that of a ratio of means.
+      An ``Estimate``, dimensionless, with the interval of a ratio of means.
+
+    Raises:
+      ValueError: the two arrays have not one axis of the same length.
 
     Cost:
-      No pass.
+      It evaluates no loss.
 
     Example:
       >>> import jax.numpy as jnp
@@ -37,32 +45,40 @@ def distance_from_interpolation(
       0.25
 
     Reference:
-      Ours; its numerator is that of Loizou et al., 2021, arXiv:2002.10542, with the
-      bound in place of the examples' own minima.
+      No publication; defined here. The numerator is that of Loizou et al., 2021,
+      arXiv:2002.10542, with one bound in place of the minima of the examples.
     """
+    arrays.require_vector("initial_values", initial_values)
+    arrays.require_like("values", values, "initial_values", initial_values)
     before, after = initial_values - lower_bound, values - lower_bound
-    share = after.mean() / before.mean()
+    ratio = after.mean() / before.mean()
     count = len(before)
-    error = jnp.std(after - share * before) / (jnp.sqrt(count) * before.mean())
-    return around(share, error, least=0.0, rounding=1e-6)
+    # Delta method: the ratio varies like the mean of its residuals.
+    error = jnp.std(after - ratio * before) / (jnp.sqrt(count) * before.mean())
+    return Estimate(*around(ratio, error, least=0.0, rounding=1e-6))
 
 
 def smoothness_along(
     value_fn: Callable[[Any], jax.Array], params: Any, step: Any
 ) -> jax.Array:
-    r"""The curvature that a step met: :math:`2 (f(w + d) - f(w) - \nabla f^T d)/|d|^2`.
+    r"""Measures the curvature of the loss along a step.
 
-    At most L of a smooth loss; on a quadratic the curvature along d. Steps are short
-    enough where it is below ``2 |slope| / |d|^2``.
+    :math:`2 (f(w + d) - f(w) - \nabla f^T d)/|d|^2`, with f (``value_fn``), w
+    (``params``) and d (``step``). It is at most L if the loss is L-smooth, and the
+    curvature along d if the loss is quadratic. A step lowers the loss where this is
+    below ``2 |slope| / |d|^2``.
 
     Args:
       value_fn: params -> loss.
-      params: w.
-      step: d, like params.
+      params: where the step starts.
+      step: the displacement, like params.
 
     Returns:
       Loss per squared unit of the params, ``()``; NaN for a step of 0. Where the loss
-      changes by less than its rounding error this is rounding too.
+      changes by less than its rounding error, the number has no meaning.
+
+    Raises:
+      ValueError: ``step`` has not the structure and shapes of ``params``.
 
     Cost:
       A gradient and a forward pass.
@@ -78,8 +94,11 @@ def smoothness_along(
     Reference:
       Fox et al., 2025, arXiv:2506.12648, for local estimates along a run.
     """
+    arrays.require_like("step", step, "params", params)
     dtype = trees.scalar_dtype(params)
-    value, grad = jax.value_and_grad(value_fn)(params)
-    moved = jax.tree.map(jnp.add, params, step)
+    value, grad = value_and_gradient(value_fn, params)
+    # Integer leaves of the step are not added.
+    one, yes = jnp.ones((), dtype), jnp.ones((), bool)
+    moved = trees.add_scaled(params, one, step, where=yes)
     rise = value_fn(moved) - value - trees.inner(grad, step, dtype)
     return 2 * rise / trees.sqnorm(step, dtype)

@@ -149,3 +149,16 @@ def test_pl_of_a_minimum_above_zero():
 def test_one_point_is_refused():
     with pytest.raises(ValueError, match="a trajectory has >= 2 points"):
         strong_growth(made_up([1.0], [1.0]))
+
+
+@pytest.mark.parametrize("measure", [strong_growth, weak_growth, polyak_lojasiewicz])
+def test_a_sample_is_no_trajectory(measure):
+    """Its examples would be taken for points."""
+    sample = gradient_sample(lambda w, x: w * x, jnp.ones(()), jnp.ones(8))
+    with pytest.raises(ValueError, match=r"a trajectory has >= . points, got shape"):
+        measure(sample)
+    path = made_up([1.0, 2.0], [1.0, 2.0])
+    with pytest.raises(ValueError, match="values of a trajectory of 2 points must"):
+        measure(path._replace(values=path.values[:1]))
+    with pytest.raises(ValueError, match="squared_mean_norm of a trajectory of 2"):
+        measure(path._replace(squared_mean_norm=jnp.ones(3)))

@@ -79,6 +79,28 @@ def test_a_search_that_finds_nothing_stops_nowhere():
     assert found.armijo == found.goldstein == 0
 
 
-def test_refusal():
-    with pytest.raises(ValueError, match=r"c must lie in \(0, 0.5\), got 0.7"):
-        ray(c=0.7)
+def test_a_fallback_step_is_no_stop():
+    """200 trials from 1e6 on end above the 1.8e-4 that Armijo's condition accepts."""
+    found = loss_along_ray(
+        lambda w: 0.5 * w**2, jnp.array(1e-4), jnp.array(-1.0), jnp.array([1e6])
+    )
+    assert found.slope < 0
+    assert found.armijo == found.goldstein == 0
+
+
+@pytest.mark.parametrize(
+    "change, complaint",
+    [
+        ({"c": 0.7}, r"c must lie in \(0, 0.5\), got 0.7"),
+        (
+            {"step_sizes": jnp.ones((2, 2))},
+            r"step_sizes must have one axis .* \(2, 2\)",
+        ),
+        ({"step_sizes": jnp.zeros(3)}, "step_sizes must be > 0, got 0.0"),
+        ({"direction": jnp.ones(())}, r"direction must have the shape of params"),
+    ],
+)
+def test_refusals(change, complaint):
+    given = {"direction": jnp.ones(2), "step_sizes": jnp.ones(2)} | change
+    with pytest.raises(ValueError, match=complaint):
+        loss_along_ray(quadratic, jnp.ones(2), **given)

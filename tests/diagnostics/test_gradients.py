@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import AbstractMesh, AxisType, NamedSharding, PartitionSpec
 
 from optaxls.diagnostics import gradient_sample
 
@@ -101,11 +102,53 @@ def test_bfloat16_params_are_summed_in_float32():
     )
 
 
+def test_complex_params():
+    """Norms and noise are those of the pairs of real and imaginary parts."""
+    points = jnp.array([1 + 2j, -1j, 3 + 0j, 2 - 2j], jnp.complex64)
+
+    def loss(z, point):
+        return 0.5 * jnp.abs(z - point) ** 2
+
+    def real_loss(w, point):
+        return 0.5 * jnp.sum((w - point) ** 2)
+
+    found = gradient_sample(loss, jnp.asarray(1 + 1j), points, chunk_size=2)
+    pairs = jnp.stack([points.real, points.imag], 1)
+    expected = gradient_sample(real_loss, jnp.ones(2), pairs, chunk_size=2)
+    for name, number in expected._asdict().items():
+        assert_close(getattr(found, name), number, err_msg=name)
+
+
+def test_examples_stay_sharded_on_an_explicit_mesh():
+    """Four devices that need not exist: the types alone say what happens."""
+    mesh = AbstractMesh((4,), ("data",), axis_types=(AxisType.Explicit,))
+    with jax.sharding.use_abstract_mesh(mesh):
+        rows = NamedSharding(mesh, PartitionSpec("data"))
+        data = (
+            jax.ShapeDtypeStruct((128, 3), jnp.float32, sharding=rows),
+            jax.ShapeDtypeStruct((128,), jnp.float32, sharding=rows),
+        )
+        found = jax.eval_shape(
+            partial(gradient_sample, squared_error, chunk_size=16), {"w": W}, data
+        )
+    assert found.values.sharding.spec == PartitionSpec("data")
+
+
 @pytest.mark.parametrize(
     "data, more, complaint",
     [
-        (jnp.ones((1, 3)), {}, "data must have one leading axis of >= 2"),
-        ((jnp.ones(3), jnp.ones(4)), {}, "data must have one leading axis"),
+        (jnp.ones((1, 3)), {}, "data must have >= 2 examples, got 1"),
+        (
+            (jnp.ones(3), jnp.ones(4)),
+            {},
+            r"as many examples each, got 3 \(data\[0\]\), 4 \(data\[1\]\)",
+        ),
+        ({}, {}, "data must hold arrays of examples, got none"),
+        (
+            {"x": jnp.ones(3), "rate": 0.1},
+            {},
+            r"data\['rate'\] must have a leading axis of examples, got a scalar",
+        ),
         (jnp.ones((5, 3)), {"chunk_size": 0}, "chunk_size must be an integer >= 1"),
         (jnp.ones((5, 3)), {"population": 4}, "population must be an integer >= 5"),
     ],

@@ -1,0 +1,1 @@
+"""Checks, intervals and derivatives that several measurements share."""
