@@ -9,7 +9,6 @@ import optax
 from optaxls._core import trees
 
 _CALL = {
-    "params": "params",
     "value": "value=loss",
     "grad": "grad=grads",
     "value_fn": "value_fn=lambda p: loss_fn(p, batch)",
@@ -18,15 +17,16 @@ _CALL = {
 
 
 def require_arguments(rule: str, **arguments: Any) -> None:
-    """Raises TypeError if an ``update`` argument is None: names it, rule and cure."""
-    for name, argument in arguments.items():
-        if argument is None:
-            given = ", ".join(_CALL[key] for key in arguments if key != "params")
-            raise TypeError(
-                f"{rule}: update() needs {name!r}. Write "
-                f"optimizer.update(grads, state, params, {given}), "
-                "or let optaxls.make_step pass the arguments."
-            )
+    """Raises TypeError if ``update`` arguments are None: names all, rule and cure."""
+    missing = [name for name, argument in arguments.items() if argument is None]
+    if missing:
+        names = " and ".join(map(repr, missing))
+        given = [_CALL.get(key, f"{key}=...") for key in arguments if key != "params"]
+        raise TypeError(
+            f"{rule}: update() needs {names}. Write "
+            f"optimizer.update({', '.join(['grads', 'state', 'params', *given])}), "
+            "or let optaxls.make_step pass the arguments."
+        )
 
 
 _CURE = (
