@@ -1,5 +1,6 @@
 """Arguments of ``update``: what is missing, what does not fit, and the cure."""
 
+import numbers
 from typing import Any
 
 import jax
@@ -51,6 +52,24 @@ def require_same_leaves(rule: str, updates: Any, **others: Any) -> None:
             raise TypeError(
                 f"{rule}: updates and {name} must have the same leaves, got shapes "
                 f"{expected} and {found}. {_CURE}"
+            )
+
+
+def require_arrays(rule: str, params: Any) -> None:
+    """Raises TypeError if a leaf of ``params`` is a function, a key or the like."""
+    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+        place = jax.tree_util.keystr(path)
+        if not (hasattr(leaf, "dtype") or isinstance(leaf, numbers.Number)):
+            raise TypeError(
+                f"{rule}: params{place} is no array but of type {type(leaf).__name__}. "
+                "Split the model before: params, static = "
+                "eqx.partition(model, eqx.is_inexact_array), and use "
+                "eqx.combine(params, static) inside the loss."
+            )
+        if trees.is_key(leaf):
+            raise TypeError(
+                f"{rule}: params{place} is a typed key, which has no gradient. "
+                "Pass keys as arguments of the loss, beside the batch."
             )
 
 
