@@ -99,11 +99,11 @@ def _micro_batches(leaves: list, flags: list[bool], number: int) -> dict:
     }
 
 
-def _weights(weight_fn: Callable, data: dict) -> jax.Array:
+def _weights(weight_fn: Callable, micro_args: Callable, data: dict) -> jax.Array:
     """The weight of each micro-batch."""
 
     def weight(slices: dict) -> jax.Array:
-        found = jnp.asarray(weight_fn(slices))
+        found = jnp.asarray(weight_fn(*micro_args(slices)))
         if found.shape != ():
             raise ValueError(
                 "weight_fn must return a scalar, the weight of all examples that it "
@@ -237,7 +237,7 @@ def accumulate(
 
         weights = None
         if weight_fn is not None:
-            weights = _weights(lambda slices: weight_fn(*micro_args(slices)), data)
+            weights = _weights(weight_fn, micro_args, data)
         return _weighted_mean(functools.partial(micro_loss, params), data, weights)
 
     return accumulated
