@@ -9,6 +9,8 @@ from flax import nnx
 from flax.training import train_state
 from jax.tree_util import GetAttrKey
 
+from optaxls._core import arguments
+
 
 class TrainState(train_state.TrainState):
     """A linen ``TrainState`` whose ``apply_gradients`` feeds a step-size rule.
@@ -33,7 +35,8 @@ class TrainState(train_state.TrainState):
         """Updates params and state; ``extra`` goes to the optimizer.
 
         Args:
-          grads: gradients, like params.
+          grads: gradients, like params, as ``jax.grad`` returns them. In complex params
+            the step goes along their conjugate, where the loss descends.
           replace: other fields of the state to replace, such as batch statistics.
           **extra: ``value``, ``value_fn`` and, where a rule asks, ``grad_fn`` or
             ``lower_bound``; ``grad`` defaults to ``grads``.
@@ -43,8 +46,10 @@ class TrainState(train_state.TrainState):
         """
         extra.setdefault("grad", grads)
         optimizer = optax.with_extra_args_support(self.tx)
+        # Complex gradients that were conjugated by hand stay as they are.
+        ascent = arguments.ascent_direction(grads, extra["grad"])
         updates, opt_state = optimizer.update(
-            grads, self.opt_state, self.params, **extra
+            ascent, self.opt_state, self.params, **extra
         )
         params = optax.apply_updates(self.params, updates)
         changes = {"params": params, "opt_state": opt_state, **(replace or {})}

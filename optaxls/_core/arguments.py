@@ -85,3 +85,51 @@ def hold_integers(updates: Any, params: Any) -> Any:
         updates,
         jax.tree.map(jnp.asarray, params),
     )
+
+
+def _is_multiple(updates: jax.Array, grad: jax.Array, sign: int) -> jax.Array:
+    """Whether each entry is ``sign`` times a multiple >= 0 of the gradient's."""
+
+    def scaled(leaf: jax.Array) -> jax.Array:
+        largest = jnp.max(jnp.abs(leaf), initial=0)
+        # Small entries' products would be 0, and large ones' infinite.
+        return leaf / jnp.where(largest > 0, largest, 1)
+
+    u, g = scaled(sign * updates), scaled(grad)
+    eps = max(jnp.finfo(u.dtype).eps, jnp.finfo(g.dtype).eps)
+    across = u.imag * g.real, u.real * g.imag
+    parallel = jnp.abs(across[0] - across[1]) <= 8 * eps * sum(map(jnp.abs, across))
+    return jnp.all(parallel & (u.real * g.real + u.imag * g.imag >= 0))
+
+
+def _conjugated(updates: Any, grad: Any, sign: int) -> Any:
+    if jax.tree.structure(updates) != jax.tree.structure(grad):
+        return updates
+
+    def leaf(u: Any, g: Any) -> Any:
+        if not jnp.iscomplexobj(u) or not jnp.iscomplexobj(g):
+            return u
+        return jnp.where(_is_multiple(u, g, sign), jnp.conj(u), u)
+
+    return jax.tree.map(leaf, updates, grad)
+
+
+def descent_direction(updates: Any, grad: Any) -> Any:
+    """``updates`` conjugated where they are minus JAX's gradient of complex params.
+
+    The ascent direction of a real loss in complex params is the *conjugate* of JAX's
+    gradient, and ``grad`` is JAX's. A loop that passes it on as ``updates`` too has
+    ``-grad`` here. So a leaf whose every entry is a negative multiple of the
+    gradient's is conjugated, also where it was clipped, scaled or preconditioned.
+    Any other leaf is taken for a direction already; so is momentum. Real leaves: no
+    operation.
+    """
+    return _conjugated(updates, grad, -1)
+
+
+def ascent_direction(updates: Any, grad: Any) -> Any:
+    """``descent_direction`` before the change of sign, at the head of an optimizer.
+
+    Without ``grad`` the updates are taken for the ascent direction.
+    """
+    return updates if grad is None else _conjugated(updates, grad, 1)

@@ -3,6 +3,7 @@
 import optax
 
 from optaxls._core import checks
+from optaxls.directions._conjugated import conjugated
 from optaxls.directions.cautious import cautious
 from optaxls.directions.guarded import guarded
 from optaxls.parts.conditions.bounded import bounded
@@ -99,6 +100,8 @@ def auto(
     # Where it is 0 it would cost a pass.
     if not isinstance(weight_decay, (int, float)) or weight_decay > 0:
         rule = decayed(rule, weight_decay)
-    return optax.chain(
+    optimizer = optax.chain(
         guarded(direction), optax.scale(-1.0), cautious(name="auto"), rule
     )
+    needs = ("params", "value", "grad", "value_fn")
+    return conjugated(optimizer, name="auto", needs=needs)
