@@ -7,6 +7,9 @@ import jax
 import optax
 from flax import nnx
 from flax.training import train_state
+from jax.tree_util import GetAttrKey
+
+from optaxls._core import arguments
 
 
 class TrainState(train_state.TrainState):
@@ -32,7 +35,8 @@ class TrainState(train_state.TrainState):
         """Updates params and state; ``extra`` goes to the optimizer.
 
         Args:
-          grads: gradients, like params.
+          grads: gradients, like params, as ``jax.grad`` returns them. In complex params
+            the step goes along their conjugate, where the loss descends.
           replace: other fields of the state to replace, such as batch statistics.
           **extra: ``value``, ``value_fn`` and, where a rule asks, ``grad_fn`` or
             ``lower_bound``; ``grad`` defaults to ``grads``.
@@ -42,12 +46,28 @@ class TrainState(train_state.TrainState):
         """
         extra.setdefault("grad", grads)
         optimizer = optax.with_extra_args_support(self.tx)
+        # Complex gradients that were conjugated by hand stay as they are.
+        ascent = arguments.ascent_direction(grads, extra["grad"])
         updates, opt_state = optimizer.update(
-            grads, self.opt_state, self.params, **extra
+            ascent, self.opt_state, self.params, **extra
         )
         params = optax.apply_updates(self.params, updates)
         changes = {"params": params, "opt_state": opt_state, **(replace or {})}
         return self.replace(step=self.step + 1, **changes)
+
+
+def _paths(state: Any) -> list[str]:
+    """Where the arrays of an NNX state stand, with or without variables round them."""
+    paths = [path for path, _ in jax.tree_util.tree_leaves_with_path(state)]
+    keys = [[key for key in path if not isinstance(key, GetAttrKey)] for path in paths]
+    return sorted(".".join(str(getattr(k, "key", k)) for k in path) for path in keys)
+
+
+_SAME_WRT = "Pass the wrt of nnx.Optimizer(model, tx, wrt=...) to value_fn too."
+
+
+def _name(wrt: Any) -> str:
+    return getattr(wrt, "__name__", repr(wrt))
 
 
 def value_fn(
@@ -67,6 +87,9 @@ def value_fn(
 
     Returns:
       ``value_fn(params) -> loss`` for ``nnx.Optimizer.update``.
+
+    Raises:
+      ValueError: the model has no variables of ``wrt``, or the optimizer trains others.
 
     Cost:
       No evaluation; holds references to the model's state.
@@ -89,11 +112,21 @@ def value_fn(
     Reference:
       Ours; flax issue 4144.
     """
-    graphdef, _, rest = nnx.split(model, wrt, ...)
+    graphdef, trained, rest = nnx.split(model, wrt, ...)
+    wanted = _paths(trained)
+    if not wanted:
+        raise ValueError(
+            f"value_fn: the model has no variables of wrt={_name(wrt)}. {_SAME_WRT}"
+        )
     # New variables around the same arrays: the model's own will move with the gradient.
     rest = jax.tree.map(lambda leaf: leaf, rest)
 
     def evaluate(params: Any) -> Any:
+        if _paths(params) != wanted:
+            raise ValueError(
+                f"value_fn: the optimizer trains {_paths(params)}, but "
+                f"wrt={_name(wrt)} names {wanted}. {_SAME_WRT}"
+            )
         return loss_fn(nnx.merge(graphdef, params, rest, copy=True), *args)
 
     return evaluate

@@ -182,3 +182,46 @@ def test_nnx_only_what_is_trained_is_an_argument():
     assert len(jax.tree.leaves(state)) == 2
     doubled = jax.tree.map(lambda leaf: 2 * leaf, state)
     assert fn(doubled) != fn(state)
+
+
+class Scale(nnx.Variable):
+    """A kind of variable that ``nnx.Param`` does not name."""
+
+
+class ScaledModel(nnx.Module):
+    def __init__(self, with_params):
+        self.scale = Scale(jnp.ones(1))
+        if with_params:
+            self.last = nnx.Linear(4, 1, rngs=nnx.Rngs(0))
+
+    def __call__(self, x):
+        return self.scale[...] * (self.last(x) if hasattr(self, "last") else x)
+
+
+def nnx_step(model, optimizer, **given):
+    fn = value_fn(model, nnx_loss, X, Y, **given)
+    gradient = nnx.value_and_grad(nnx_loss, argnums=nnx.DiffState(0, optimizer.wrt))
+    value, grads = gradient(model, X, Y)
+    optimizer.update(model, grads, value=value, grad=grads, value_fn=fn)
+    return value
+
+
+def test_nnx_variables_of_a_users_kind_are_trained():
+    model = ScaledModel(with_params=True)
+    optimizer = nnx.Optimizer(model, optaxls.ponos(), wrt=Scale)
+    nnx_step(model, optimizer, wrt=Scale)
+    assert optaxls.metrics(optimizer.opt_state)["accepted"]
+
+
+@pytest.mark.parametrize(
+    "with_params,message",
+    [
+        (False, "the model has no variables of wrt=Param"),
+        (True, r"trains \['scale'\], but wrt=Param names \['last.bias', 'last.kernel'"),
+    ],
+)
+def test_nnx_says_that_wrt_is_missing(with_params, message):
+    model = ScaledModel(with_params)
+    optimizer = nnx.Optimizer(model, optaxls.ponos(), wrt=Scale)
+    with pytest.raises(ValueError, match=f"{message}.*Pass the wrt"):
+        nnx_step(model, optimizer)

@@ -10,21 +10,44 @@ from optaxls._core import trees
 from optaxls.parts.types import Params, ValueFn
 
 
-def as_scalar(value: Any, dtype: Any) -> jax.Array:
-    """A loss as a real scalar of ``dtype`` or wider; an aux is dropped."""
-    if isinstance(value, tuple):
+def as_scalar(value: Any, dtype: Any, name: str = "value") -> jax.Array:
+    """A loss as a real scalar of ``dtype`` or wider; an aux is dropped.
+
+    ``name`` is what the errors say: the argument that held the value or returned it.
+    """
+    if isinstance(value, tuple) and value:
         value = value[0]
-    value = jnp.asarray(value)
+    try:
+        value = jnp.asarray(value)
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"{name} must be a scalar, got {_kind(value)}. {_RETURN}"
+        ) from None
     if value.shape != ():
-        raise ValueError(f"value must be a scalar, got an array of shape {value.shape}")
+        raise ValueError(
+            f"{name} must be a scalar, got an array of shape {value.shape}. {_RETURN}"
+        )
     if jnp.issubdtype(value.dtype, jnp.complexfloating):
-        raise TypeError(f"value must be real, got {value.dtype}")
+        raise TypeError(f"{name} must be real, got {value.dtype}")
     return value.astype(jnp.promote_types(value.dtype, dtype))
+
+
+_RETURN = (
+    "Return the loss of the batch as a scalar, such as jnp.mean(losses), or a tuple "
+    "(loss, aux) with all else in aux."
+)
+
+
+def _kind(value: Any) -> str:
+    """How an error names a value that is no array."""
+    if isinstance(value, dict):
+        return f"a dict with the keys {list(value)}"
+    return f"a value of type {type(value).__name__}"
 
 
 def scalar_value_fn(value_fn: ValueFn, dtype: Any) -> ValueFn:
     """``value_fn`` with its aux dropped (trials are what-ifs) and its dtype widened."""
-    return lambda params: as_scalar(value_fn(params), dtype)
+    return lambda params: as_scalar(value_fn(params), dtype, "what value_fn returns")
 
 
 def _params_noise(params: Any, grad: Any, value: jax.Array) -> jax.Array:
@@ -57,9 +80,30 @@ def rounding(
     return jnp.where(jnp.isfinite(noise), jnp.minimum(noise, jnp.abs(value)), 0)
 
 
+def _checked(loss_fn: Callable, has_aux: bool) -> Callable:
+    """``loss_fn`` with an error of ours where it returns no scalar loss."""
+
+    def evaluate(params: Params) -> Any:
+        found = loss_fn(params)
+        if isinstance(found, tuple) != has_aux or (has_aux and len(found) != 2):
+            wanted = "(loss, aux)" if has_aux else "the loss alone"
+            raise TypeError(
+                f"with has_aux={has_aux} loss_fn must return {wanted}, got "
+                f"{_kind(found)}. Pass has_aux=True to make_step where loss_fn returns "
+                "(loss, aux), has_aux=False where it returns the loss."
+            )
+        loss, *aux = found if has_aux else (found,)
+        as_scalar(loss, jnp.float32, "what loss_fn returns")
+        return (loss, *aux) if has_aux else loss
+
+    return evaluate
+
+
 def value_and_grad(value_fn: Callable, params: Params, has_aux: bool) -> Any:
     """Value and gradient; integer leaves of the params are frozen, their gradient 0."""
-    evaluate = jax.value_and_grad(value_fn, has_aux=has_aux, allow_int=True)
+    evaluate = jax.value_and_grad(
+        _checked(value_fn, has_aux), has_aux=has_aux, allow_int=True
+    )
     value, grads = evaluate(params)
 
     def known(grad: Any, leaf: Any) -> Any:

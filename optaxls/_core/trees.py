@@ -15,6 +15,11 @@ def is_inexact(leaf: Any) -> bool:
     return jnp.issubdtype(jnp.result_type(leaf), jnp.inexact)
 
 
+def is_key(leaf: Any) -> bool:
+    """Whether a leaf is a typed key, or an array of them: no arithmetic, no cast."""
+    return jnp.issubdtype(jnp.result_type(leaf), jax.dtypes.prng_key)
+
+
 def inexact_leaves(tree: Any) -> list[jax.Array]:
     """The floating-point and complex leaves: None and integers hold no direction."""
     leaves = jax.tree.leaves(tree)
@@ -116,8 +121,15 @@ def add_scaled(tree: Any, factor: jax.Array, other: Any, *, where: jax.Array) ->
 
 
 def cast_like(tree: Any, like: Any) -> Any:
-    """``tree`` with the dtypes of ``like``, so that a state never drifts."""
-    return jax.tree.map(lambda new, old: jnp.asarray(new).astype(old.dtype), tree, like)
+    """``tree`` with the dtypes of ``like``, so that a state never drifts.
+
+    Typed keys have no dtype to be cast to, and stay as they are.
+    """
+
+    def leaf_cast(new, old):
+        return new if is_key(old) else jnp.asarray(new).astype(jnp.result_type(old))
+
+    return jax.tree.map(leaf_cast, tree, like)
 
 
 def select(condition: jax.Array, on_true: Any, on_false: Any) -> Any:

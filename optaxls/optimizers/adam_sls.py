@@ -5,6 +5,7 @@ import math
 import optax
 
 from optaxls._core import checks
+from optaxls.directions._conjugated import conjugated
 from optaxls.directions._momentum import trace
 from optaxls.optimizers._polyak import polyak_rule
 from optaxls.optimizers._resets import reset_rule
@@ -32,8 +33,9 @@ def _with_momentum(
         step_rule, variant=variant, b1=inside, b2=b2, name=name
     )
     if momentum == "standard":
-        return searched
-    return optax.chain(searched, trace(b1, nesterov=momentum == "nesterov"))
+        return conjugated(searched)
+    after = trace(b1, nesterov=momentum == "nesterov")
+    return conjugated(optax.chain(searched, after))
 
 
 def adam_sls(

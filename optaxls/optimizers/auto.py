@@ -3,6 +3,8 @@
 import optax
 
 from optaxls._core import checks
+from optaxls.directions._ascent import checked_direction
+from optaxls.directions._conjugated import conjugated
 from optaxls.directions.cautious import cautious
 from optaxls.directions.guarded import guarded
 from optaxls.parts.conditions.bounded import bounded
@@ -44,7 +46,10 @@ def auto(
 
     Args:
       direction: any optax transformation of gradients that gives a direction (to be
-        descended along: ``optax.identity()``, ``optax.scale_by_lion()``).
+        descended along: ``optax.identity()``, ``optax.scale_by_lion()``). A whole
+        optimizer (``optax.adam(1e-3)``) has its minus sign already and is refused:
+        it is tried on a small vector, and in ``init`` where that cannot tell. Where
+        neither can (it needs arguments of its own), no step is accepted.
       weight_decay: >= 0, decoupled as in AdamW: a step of size eta also subtracts
         ``eta * weight_decay * w``, untested. The step size found takes part so that
         where training comes to rest does not depend on it.
@@ -57,7 +62,8 @@ def auto(
       An optimizer; ``update`` needs ``params``, ``value``, ``grad``, ``value_fn``.
 
     Raises:
-      ValueError: an argument lies outside its range.
+      ValueError: an argument lies outside its range, or ``direction`` goes
+        downhill, here or in ``init``.
       TypeError: ``direction`` is not an optax transformation.
 
     Cost:
@@ -83,7 +89,9 @@ def auto(
     checks.require("weight_decay", weight_decay, "[0, inf)")
     if direction is None:
         direction = optax.scale_by_adam(0.95, 0.99, nesterov=True)
-    if not hasattr(direction, "update"):
+    elif hasattr(direction, "update"):
+        direction = checked_direction("auto", direction)
+    else:
         raise TypeError(
             "direction must be an optax transformation such as optax.scale_by_lion(),"
             f" got {direction!r}; no step size has to be given"
@@ -99,6 +107,8 @@ def auto(
     # Where it is 0 it would cost a pass.
     if not isinstance(weight_decay, (int, float)) or weight_decay > 0:
         rule = decayed(rule, weight_decay)
-    return optax.chain(
+    optimizer = optax.chain(
         guarded(direction), optax.scale(-1.0), cautious(name="auto"), rule
     )
+    needs = ("params", "value", "grad", "value_fn")
+    return conjugated(optimizer, name="auto", needs=needs)

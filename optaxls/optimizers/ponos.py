@@ -3,6 +3,7 @@
 import optax
 
 from optaxls._core import checks
+from optaxls.directions._conjugated import conjugated
 from optaxls.parts.conditions.nonmonotone import zhang_hager
 from optaxls.parts.initial_steps.polyak import polyak
 from optaxls.parts.searches.backtracking import backtracking
@@ -92,7 +93,7 @@ def ponos(
         "ponos", c, polyak_c, decrease_factor, decay,
         min_step_size, max_step_size, lower_bound, memory, max_trials,
     )  # fmt: skip
-    return optax.chain(optax.scale(-1), step_rule)
+    return conjugated(optax.chain(optax.scale(-1), step_rule))
 
 
 def adam_ponos(
@@ -165,7 +166,7 @@ def adam_ponos(
         "adam_ponos", c, polyak_c, decrease_factor, decay,
         min_step_size, max_step_size, lower_bound, memory, max_trials,
     )  # fmt: skip
-    return scale_by_preconditioned_search(
+    optimizer = scale_by_preconditioned_search(
         step_rule,
         variant=variant,
         b1=momentum,
@@ -173,3 +174,4 @@ def adam_ponos(
         search_b1=momentum,
         name="adam_ponos",
     )
+    return conjugated(optimizer)

@@ -2,6 +2,7 @@
 
 import optax
 
+from optaxls.directions._conjugated import conjugated
 from optaxls.parts.conditions.nonmonotone import smoothed_armijo
 from optaxls.parts.gates import always, when_unsteady
 from optaxls.parts.initial_steps.simple import grow
@@ -74,7 +75,7 @@ def salsa(
         gate=gate,
         name="salsa",
     )
-    return scale_by_preconditioned_search(
+    optimizer = scale_by_preconditioned_search(
         step_rule,
         b1=b1,
         b2=b2,
@@ -83,3 +84,4 @@ def salsa(
         first_count=1,
         name="salsa",
     )
+    return conjugated(optimizer)

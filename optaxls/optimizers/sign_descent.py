@@ -3,6 +3,7 @@
 import optax
 
 from optaxls._core import checks
+from optaxls.directions._conjugated import conjugated
 from optaxls.directions._momentum import trace
 from optaxls.directions._sign import negative_sign
 from optaxls.parts.initial_steps.simple import constant, scheduled
@@ -54,8 +55,9 @@ def sign_descent(
     else:
         checks.require("learning_rate", learning_rate, "(0, inf)")
         rule = constant(learning_rate)  # pyright: ignore[reportArgumentType]
-    return optax.chain(
+    optimizer = optax.chain(
         optax.stateless(negative_sign),
         scale_by_initial_step(rule, name="sign_descent"),
         trace(momentum),
     )
+    return conjugated(optimizer)

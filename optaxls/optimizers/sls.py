@@ -5,6 +5,7 @@ import math
 import optax
 
 from optaxls._core import checks
+from optaxls.directions._conjugated import conjugated
 from optaxls.directions._momentum import trace
 from optaxls.optimizers._resets import reset_rule
 from optaxls.parts.conditions.monotone import armijo, goldstein
@@ -64,9 +65,8 @@ def sls(
     """
     rule = reset_rule(reset, initial_step_size, growth, steps_per_epoch, max_step_size)
     search = backtracking(decrease_factor, max_trials=max_trials)
-    return optax.chain(
-        optax.scale(-1), scale_by_line_search(armijo(c), rule, search, name="sls")
-    )
+    step_rule = scale_by_line_search(armijo(c), rule, search, name="sls")
+    return conjugated(optax.chain(optax.scale(-1), step_rule))
 
 
 def sls_goldstein(
@@ -120,10 +120,11 @@ def sls_goldstein(
     """
     rule = reset_rule(reset, initial_step_size, growth, steps_per_epoch, max_step_size)
     search = backtracking(decrease_factor, increase_factor, max_step_size=max_step_size)
-    return optax.chain(
+    optimizer = optax.chain(
         optax.scale(-1),
         scale_by_line_search(goldstein(c), rule, search, name="sls_goldstein"),
     )
+    return conjugated(optimizer)
 
 
 def sls_momentum(
@@ -180,11 +181,12 @@ def sls_momentum(
     checks.require("momentum", momentum, "[0, 1)")
     rule = reset_rule(reset, initial_step_size)
     search = backtracking(decrease_factor)
-    return optax.chain(
+    optimizer = optax.chain(
         optax.scale(-1),
         scale_by_line_search(armijo(c), rule, search, name="sls_momentum"),
         trace(momentum, nesterov=variant == "nesterov"),
     )
+    return conjugated(optimizer)
 
 
 def sls_extragradient(
@@ -238,7 +240,8 @@ def sls_extragradient(
     """
     rule = reset_rule(reset, initial_step_size, growth, steps_per_epoch, max_step_size)
     search = backtracking(decrease_factor, max_trials=max_trials)
-    return optax.chain(
+    optimizer = optax.chain(
         optax.scale(-1),
         scale_by_extragradient(rule, search, c=c, name="sls_extragradient"),
     )
+    return conjugated(optimizer)

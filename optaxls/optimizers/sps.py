@@ -4,6 +4,7 @@ import math
 
 import optax
 
+from optaxls.directions._conjugated import conjugated
 from optaxls.optimizers._polyak import polyak_rule
 from optaxls.transforms.untested import scale_by_initial_step
 
@@ -57,4 +58,5 @@ def sps(
     rule = polyak_rule(
         c, lower_bound, max_step_size, growth, steps_per_epoch, initial_step_size, eps
     )
-    return optax.chain(optax.scale(-1), scale_by_initial_step(rule, name="sps"))
+    step_rule = scale_by_initial_step(rule, name="sps")
+    return conjugated(optax.chain(optax.scale(-1), step_rule))

@@ -1,86 +1,243 @@
 """The loss of a large batch, a micro-batch at a time."""
 
+import functools
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from optaxls._core import checks
+from optaxls._core import checks, trees
+from optaxls._core.loss import as_scalar
 from optaxls.parts.types import Params
 
 
+def _is_array(leaf: Any) -> bool:
+    """Whether a leaf has axes; numbers, strings and functions are never split."""
+    return getattr(leaf, "ndim", 0) > 0
+
+
+def _may_be_key(leaf: Any) -> bool:
+    """Typed keys, and what ``jax.random.PRNGKey`` returns, which looks like data."""
+    legacy = leaf.dtype == jnp.uint32 and leaf.shape in ((2,), (4,))
+    return trees.is_key(leaf) or legacy
+
+
+def _arrays(tree: Any) -> list[Any]:
+    return [leaf for leaf in jax.tree.leaves(tree) if _is_array(leaf)]
+
+
+def _guessed(args: tuple, number: int) -> list[bool]:
+    """Every array is split, or an error says what speaks against it."""
+    arrays = _arrays(args)
+    lengths = Counter(leaf.shape[0] for leaf in arrays)
+    suspects = [leaf for leaf in arrays if _may_be_key(leaf)]
+    if len(lengths) <= 1 and not suspects:
+        return [_is_array(leaf) for leaf in jax.tree.leaves(args)]
+    (usual, _), *_ = lengths.most_common()
+
+    def is_data(leaf: Any) -> bool:
+        return leaf.shape[0] == usual and not _may_be_key(leaf)
+
+    guess = tuple(bool(_arrays(a)) and all(map(is_data, _arrays(a))) for a in args)
+    doubt = (
+        f"one of {suspects[0].dtype}{list(suspects[0].shape)} may be a random key"
+        if suspects
+        else f"their shapes are {', '.join(str(leaf.shape) for leaf in arrays)}"
+    )
+    raise ValueError(
+        "accumulate: which arguments hold one entry per example cannot be known: "
+        f"{doubt}. Say it, such as accumulate(loss_fn, {number}, split={guess})."
+    )
+
+
+def _told(split: Any, args: tuple) -> list[bool]:
+    """``split`` for every leaf of the arguments, which it is a prefix of."""
+    try:
+        spread = jax.tree.map(
+            lambda flag, arg: jax.tree.map(lambda _: flag, arg), split, args
+        )
+    except ValueError as error:
+        raise ValueError(
+            "accumulate: split must be one bool, or a tuple with a bool or a tree of "
+            f"bools for each of the {len(args)} arguments after params, got {split!r}"
+        ) from error
+    flags = jax.tree.leaves(spread)
+    return [
+        flag and _is_array(leaf)
+        for flag, leaf in zip(flags, jax.tree.leaves(args), strict=True)
+    ]
+
+
+def _micro_batches(leaves: list, flags: list[bool], number: int) -> dict:
+    """The arrays to split, by their place, with the micro-batches in front."""
+    chosen = {i: leaf for i, leaf in enumerate(leaves) if flags[i]}
+    if not chosen:
+        raise ValueError(
+            "accumulate: no argument after params is an array to split. Pass the batch "
+            "as an argument of the loss, not in a closure."
+        )
+    lengths = {leaf.shape[0] for leaf in chosen.values()}
+    if len(lengths) > 1:
+        shapes = ", ".join(str(leaf.shape) for leaf in chosen.values())
+        raise ValueError(
+            "accumulate: what is split must have the same leading axis, got shapes "
+            f"{shapes}. Put False in split where an array is for all examples."
+        )
+    (length,) = lengths
+    if length % number:
+        shape = next(iter(chosen.values())).shape
+        raise ValueError(
+            f"num_micro_batches = {number} does not divide the leading axis of an "
+            f"argument of shape {shape}"
+        )
+    size = length // number
+    return {
+        i: jnp.asarray(leaf).reshape(number, size, *leaf.shape[1:])
+        for i, leaf in chosen.items()
+    }
+
+
+def _weights(weight_fn: Callable, micro_args: Callable, data: dict) -> jax.Array:
+    """The weight of each micro-batch."""
+
+    def weight(slices: dict) -> jax.Array:
+        found = jnp.asarray(weight_fn(*micro_args(slices)))
+        if found.shape != ():
+            raise ValueError(
+                "weight_fn must return a scalar, the weight of all examples that it "
+                f"is given, got an array of shape {found.shape}"
+            )
+        return found.astype(jnp.promote_types(found.dtype, jnp.float32))
+
+    return jax.lax.map(weight, data)
+
+
+def _weighted_mean(micro_loss: Callable, data: dict, weights: jax.Array | None) -> Any:
+    """The mean of the losses of the micro-batches, and their aux if they have one."""
+    number = len(next(iter(data.values())))
+    shape = jax.eval_shape(micro_loss, {i: leaf[0] for i, leaf in data.items()})
+    has_aux = isinstance(shape, tuple)
+    arrived = jnp.result_type(shape[0] if has_aux else shape)
+    # The most weighty micro-batch stands in for those of weight 0, whose loss may be
+    # 0 / 0: multiplied by 0 that is NaN, in the backward pass at least.
+    stand_in = None
+    if weights is not None:
+        stand_in = {i: leaf[jnp.argmax(weights)] for i, leaf in data.items()}
+
+    def term(weight: jax.Array, slices: dict) -> Any:
+        if stand_in is not None:
+            slices = trees.select(weight != 0, slices, stand_in)
+        found = micro_loss(slices)
+        loss, aux = found if has_aux else (found, None)
+        loss = as_scalar(loss, jnp.float32, "what loss_fn returns")
+        if stand_in is None:
+            return loss, aux
+        nothing = jax.tree.map(jnp.zeros_like, aux)
+        return weight * loss, trees.select(weight != 0, aux, nothing)
+
+    def body(total: jax.Array, slices_and_weight: Any) -> Any:
+        loss, aux = term(*slices_and_weight)
+        return total + loss, aux
+
+    each = jnp.ones(number, jnp.float32) if weights is None else weights
+    kind = jnp.promote_types(jnp.promote_types(arrived, jnp.float32), each.dtype)
+    total, aux = jax.lax.scan(body, jnp.zeros((), kind), (each, data))
+    mean = total / (number if weights is None else jnp.sum(weights))
+    mean = mean.astype(arrived) if jnp.issubdtype(arrived, jnp.inexact) else mean
+    return (mean, aux) if has_aux else mean
+
+
+def _checked_split(split: Any) -> Any:
+    if split is not None:
+        for flag in jax.tree.leaves(split, is_leaf=lambda leaf: leaf is None):
+            if not isinstance(flag, bool):
+                raise ValueError(f"split must hold bools alone, got {flag!r}")
+    return tuple(split) if isinstance(split, list) else split
+
+
 def accumulate(
-    loss_fn: Callable[..., Any], num_micro_batches: int
+    loss_fn: Callable[..., Any],
+    num_micro_batches: int,
+    *,
+    split: Any = None,
+    weight_fn: Callable[..., Any] | None = None,
 ) -> Callable[..., Any]:
     r"""The loss of a large batch, evaluated a micro-batch at a time.
 
-    :math:`f(w) = \frac1M \sum_{m=1}^M f_m(w)` by ``lax.scan``, each term rematerialised
-    in the backward pass, so that value, gradient *and* trials are those of the large
-    batch at the activation memory of a small one.
+    :math:`f(w) = \sum_m v_m f_m(w) / \sum_m v_m` over the M micro-batches, by
+    ``lax.scan``. The weights :math:`v_m` are equal, or those of ``weight_fn``. Each
+    term is computed again in the backward pass. Value, gradient *and* trials are those
+    of the large batch, at the activation memory of a small one.
+
+    The loss must be a mean over the examples, weighted or not. A loss that compares
+    examples with each other (contrastive losses, batch norm) cannot be accumulated.
 
     Args:
-      loss_fn: ``(params, *args) -> loss`` or ``(loss, aux)``, a mean over the examples.
-      num_micro_batches: M, >= 1; must divide the leading axis of every array argument.
+      loss_fn: ``(params, *args) -> loss`` or ``(loss, aux)``.
+      num_micro_batches: M, >= 1. It must divide the number of examples.
+      split: which arguments have one entry per example: a bool, or a tuple with a bool
+        for each of ``args``, or a tree of them, as ``in_axes`` of ``jax.vmap``. By
+        default every array is split, and all must have equally many entries. Numbers
+        and single typed keys are never split.
+      weight_fn: ``(*args) -> ()``, the weight of a micro-batch, such as the sum of its
+        mask. It is needed where the loss divides by anything but the number of
+        examples. A micro-batch of weight 0 counts for nothing, whatever its loss is.
 
     Returns:
-      A loss of the same signature. Scalars and random keys in ``args`` reach every
-      micro-batch as they are; aux comes back stacked along a new leading axis.
+      A loss of the same signature. Arguments that are not split reach every
+      micro-batch as they are. aux comes back stacked along a new leading axis, zeros
+      where the weight is 0. A batch whose weights are all 0 has the loss NaN.
 
     Raises:
-      ValueError: M is not a positive integer, or does not divide a leading axis.
+      ValueError: an argument lies outside its range; from the loss, what is split
+        cannot be known, or cannot be divided.
 
     Cost:
-      The gradient costs one more forward pass (rematerialisation). On XLA's CPU
-      backend convolutions are slow inside ``scan``.
+      The gradient costs one more forward pass. On XLA's CPU backend convolutions are
+      slow inside ``scan``.
 
     Example:
       >>> import jax, jax.numpy as jnp, optaxls
-      >>> def loss(w, x):
-      ...     return jnp.mean((x - w) ** 2)
-      >>> large = optaxls.accumulate(loss, num_micro_batches=2)
-      >>> x = jnp.array([1.0, 2.0, 3.0, 4.0])
-      >>> print(loss(0.0, x), large(0.0, x), jax.grad(large)(0.0, x))
-      7.5 7.5 -5.0
+      >>> def loss(w, x, mask):
+      ...     return jnp.sum(mask * (x - w) ** 2) / jnp.sum(mask)
+      >>> large = optaxls.accumulate(
+      ...     loss, num_micro_batches=2, weight_fn=lambda x, mask: jnp.sum(mask))
+      >>> x, mask = jnp.array([1.0, 2.0, 3.0, 4.0]), jnp.array([1.0, 1.0, 1.0, 0.0])
+      >>> print(loss(1.0, x, mask), large(1.0, x, mask))
+      1.6666666 1.6666666
+      >>> def weighted_loss(w, x, class_weights):
+      ...     return jnp.mean((x - w) ** 2) * class_weights[0]
+      >>> large = optaxls.accumulate(weighted_loss, 2, split=(True, False))
+      >>> print(large(0.0, x, jnp.array([2.0, 1.0])))
+      15.0
 
     Reference:
       Ours; ``optax.MultiSteps`` averages gradients but leaves value and trials small.
     """
     checks.require_integer("num_micro_batches", num_micro_batches, 1)
-
-    def is_data(leaf: Any) -> bool:
-        is_key = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
-        return leaf.ndim > 0 and not is_key
-
-    def split(leaf: jax.Array) -> jax.Array:
-        if leaf.shape[0] % num_micro_batches:
-            raise ValueError(
-                f"num_micro_batches = {num_micro_batches} does not divide the leading "
-                f"axis of an argument of shape {leaf.shape}"
-            )
-        micro_size = leaf.shape[0] // num_micro_batches
-        return leaf.reshape(num_micro_batches, micro_size, *leaf.shape[1:])
+    split = _checked_split(split)
+    if weight_fn is not None and not callable(weight_fn):
+        raise ValueError(f"weight_fn must be a function or None, got {weight_fn!r}")
 
     def accumulated(params: Params, *args: Any) -> Any:
-        leaves, treedef = jax.tree.flatten(jax.tree.map(jnp.asarray, args))
-        data = {i: split(leaf) for i, leaf in enumerate(leaves) if is_data(leaf)}
+        leaves, treedef = jax.tree.flatten(args)
+        told = split is not None
+        flags = _told(split, args) if told else _guessed(args, num_micro_batches)
+        data = _micro_batches(leaves, flags, num_micro_batches)
+
+        def micro_args(slices: dict) -> tuple:
+            merged = [slices.get(i, leaf) for i, leaf in enumerate(leaves)]
+            return jax.tree.unflatten(treedef, merged)
 
         @jax.checkpoint
-        def micro_loss(params: Params, slices: dict[int, jax.Array]) -> Any:
-            merged = [slices.get(i, leaf) for i, leaf in enumerate(leaves)]
-            return loss_fn(params, *jax.tree.unflatten(treedef, merged))
+        def micro_loss(params: Params, slices: dict) -> Any:
+            return loss_fn(params, *micro_args(slices))
 
-        one = jax.tree.map(lambda leaf: leaf[0], data)
-        shape = jax.eval_shape(micro_loss, params, one)
-        has_aux = isinstance(shape, tuple)
-        dtype = shape[0].dtype if has_aux else shape.dtype
-
-        def body(total: jax.Array, slices: dict[int, jax.Array]):
-            value = micro_loss(params, slices)
-            value, aux = value if has_aux else (value, None)
-            return total + value / num_micro_batches, aux
-
-        total, aux = jax.lax.scan(body, jnp.zeros((), dtype), data)
-        return (total, aux) if has_aux else total
+        weights = None
+        if weight_fn is not None:
+            weights = _weights(weight_fn, micro_args, data)
+        return _weighted_mean(functools.partial(micro_loss, params), data, weights)
 
     return accumulated

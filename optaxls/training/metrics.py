@@ -3,13 +3,17 @@
 from typing import Any
 
 import jax
-import jax.numpy as jnp
+import numpy as np
 
-_REPORT = ("step_size", "num_trials", "accepted")
+from optaxls._core import trees
+from optaxls._core.reports import find_reports
 
 
-def _is_report(node: Any) -> bool:
-    return all(name in getattr(node, "_fields", ()) for name in _REPORT)
+def _is_number(leaf: Any) -> bool:
+    """Whether a logger can take it: no typed key, no shape without a value."""
+    if isinstance(leaf, jax.Array):
+        return not trees.is_key(leaf)
+    return isinstance(leaf, (np.ndarray, np.generic, bool, int, float))
 
 
 def _only_leaf(node: Any) -> Any:
@@ -18,8 +22,8 @@ def _only_leaf(node: Any) -> Any:
     return leaves[0] if len(leaves) == 1 else None
 
 
-def _scalars(node: Any, ndim: int) -> dict[str, jax.Array]:
-    """Named arrays below ``node``; more axes than the step size has is no scalar."""
+def _scalars(node: Any, ndim: int) -> dict[str, Any]:
+    """Named numbers below ``node``; more axes than the step size has is no scalar."""
     found = {}
     for name in getattr(node, "_fields", ()):
         child = getattr(node, name)
@@ -28,22 +32,23 @@ def _scalars(node: Any, ndim: int) -> dict[str, jax.Array]:
                 found.setdefault(key, leaf)
             continue
         leaf = _only_leaf(child)
-        if isinstance(leaf, jax.Array) and leaf.ndim == ndim:
+        if _is_number(leaf) and np.ndim(leaf) == ndim:
             found[name] = leaf
     return found
 
 
-def metrics(state: Any) -> dict[str, jax.Array]:
+def metrics(state: Any) -> dict[str, Any]:
     """Collects what the step-size rules in an optimizer state report.
 
     Args:
-      state: any optax state, nested as deep as one likes, vmapped or not.
+      state: any optax state, nested as deep as one likes, vmapped or not. Its leaves
+        may be on the host: NumPy arrays after ``jax.device_get``, Python numbers.
 
     Returns:
       ``step_size``, ``num_trials``, ``accepted``, ``value``, ``slope``,
-      ``trial_value`` and the scalars of the rule's memory. With several rules in the
-      state the names are numbered in the order of the chain (``step_size_0``, ...).
-      Empty without a rule of ours.
+      ``trial_value`` and the scalars of the rule's memory, as they stand in the state.
+      With several rules in the state the names are numbered in the order of the chain
+      (``step_size_0``, ...). Empty without a rule of ours.
 
     Cost:
       None: references, no computation.
@@ -60,11 +65,10 @@ def metrics(state: Any) -> dict[str, jax.Array]:
     Reference:
       Ours; ``optax.tree.get`` finds one name at a time.
     """
-    nodes = jax.tree.leaves(state, is_leaf=_is_report)
-    reports = []
-    for node in nodes:
-        if _is_report(node):
-            reports.append(_scalars(node, jnp.ndim(_only_leaf(node.step_size))))
+    reports = [
+        _scalars(node, np.ndim(_only_leaf(node.step_size)))
+        for node in find_reports(state)
+    ]
     if len(reports) == 1:
         return reports[0]
     return {

@@ -1,6 +1,8 @@
 """A training step that passes an optimizer all that it asks for."""
 
+import functools
 import inspect
+import traceback
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -8,6 +10,7 @@ import jax
 import optax
 
 from optaxls._core import trees
+from optaxls._core.arguments import require_arrays
 from optaxls._core.loss import value_and_grad
 from optaxls.parts.types import Params
 from optaxls.training.metrics import metrics
@@ -23,23 +26,72 @@ class StepResult(NamedTuple):
     metrics: dict[str, jax.Array]
 
 
-def _update(optimizer, grads, state, params, grad_fn, **extra):
-    """Passes what the optimizer takes, and ``grad_fn`` only where it is not refused.
+def _comes_from(error: Exception, functions: tuple[Callable[..., Any], ...]) -> bool:
+    """Whether the error was raised in one of the functions, or below it."""
+    codes = {function.__code__ for function in functions}
+    frames = traceback.walk_tb(error.__traceback__)
+    return any(frame.f_code in codes for frame, _ in frames)
+
+
+def _refuses_grad_fn(error: TypeError) -> bool:
+    """Python's words for an argument that a function lacks, and those of optax."""
+    text = str(error)
+    return "unexpected keyword argument" in text.lower() and "grad_fn" in text
+
+
+def _accepted(
+    optimizer: optax.GradientTransformation, extra: dict[str, Any]
+) -> dict[str, Any]:
+    """What ``optimizer.update`` takes by its signature."""
+    parameters = inspect.signature(optimizer.update).parameters
+    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        return extra
+    return {key: extra[key] for key in extra if key in parameters}
+
+
+def _update(update: Callable[..., Any], loss_fns: tuple, extra: dict[str, Any]) -> Any:
+    """``update`` with ``grad_fn``, without it where an update function refuses it.
 
     optax's own line searches raise on keyword arguments they do not know, and which
-    optimizer stands in a chain cannot be asked. Decided while tracing, once.
+    optimizer stands in a chain cannot be asked. Decided while tracing, once. An error
+    of the user's loss is never taken for such a refusal.
     """
-    extra["grad_fn"] = grad_fn
-    parameters = inspect.signature(optimizer.update).parameters
-    if all(p.kind is not p.VAR_KEYWORD for p in parameters.values()):
-        extra = {key: extra[key] for key in extra if key in parameters}
     try:
-        return optimizer.update(grads, state, params, **extra)
+        return update(**extra)
     except TypeError as error:
-        if "grad_fn" not in str(error):
+        if _comes_from(error, loss_fns) or not _refuses_grad_fn(error):
             raise
-        del extra["grad_fn"]
-        return optimizer.update(grads, state, params, **extra)
+        refusal = error
+    rest = {key: extra[key] for key in extra if key != "grad_fn"}
+    try:
+        return update(**rest)
+    except (TypeError, ValueError) as error:
+        if _comes_from(error, loss_fns) or "grad_fn" not in str(error):
+            raise
+    # Another part of the same optimizer cannot do without it: both are shown as one.
+    raise refusal
+
+
+_RESERVED = ("updates", "state", "params", "value", "grad", "value_fn")
+
+
+def _further(extra: Callable[..., Any] | None, params: Params, args: tuple) -> dict:
+    """The update arguments that ``extra`` returns."""
+    if extra is None:
+        return {}
+    found = extra(params, *args)
+    if not isinstance(found, dict):
+        raise TypeError(
+            "extra must return a dict of update arguments, such as "
+            f"{{'lower_bound': 0.0}}, got a value of type {type(found).__name__}"
+        )
+    taken = [name for name in _RESERVED if name in found]
+    if taken:
+        raise ValueError(
+            f"extra must not return {', '.join(map(repr, taken))}: make_step passes "
+            f"{', '.join(map(repr, _RESERVED[2:]))} itself"
+        )
+    return found
 
 
 def make_step(
@@ -47,6 +99,7 @@ def make_step(
     optimizer: optax.GradientTransformation,
     *,
     has_aux: bool = False,
+    extra: Callable[..., dict[str, Any]] | None = None,
 ) -> Callable[..., StepResult]:
     """Builds a training step that passes an optimizer all it may ask for.
 
@@ -55,14 +108,19 @@ def make_step(
         ``args`` are the batch, random keys and the like, the same for every trial.
       optimizer: any optax optimizer, ours or not.
       has_aux: whether ``loss_fn`` returns ``(loss, aux)``.
+      extra: ``(params, *args) -> dict`` of further ``update`` arguments, such as
+        ``lower_bound`` or ``index``, for the optimizer that asks for them.
 
     Returns:
       ``step(params, opt_state, *args) -> StepResult``: new params and state, the loss,
       aux and ``metrics`` of the batch (loss and aux at the old params). Pure: jit it
-      (donating the first two arguments is safe), scan it, vmap it.
+      (donating the first two arguments is safe), scan it, vmap it. Complex params are
+      moved along the conjugate of JAX's gradient, which is where the loss descends.
 
     Raises:
-      TypeError: ``loss_fn`` or ``optimizer`` is not what it should be.
+      TypeError: ``loss_fn``, ``optimizer`` or ``extra`` is not what it should be; from
+        the step, params hold leaves that are no arrays, such as functions.
+      ValueError, from the step: ``extra`` returns what ``make_step`` passes itself.
 
     Cost:
       One value and gradient, and the trials.
@@ -82,6 +140,17 @@ def make_step(
       >>> bool(jnp.allclose(w, y, atol=1e-3))
       True
 
+      A lower bound that belongs to the batch, for Polyak steps:
+
+      >>> def bounded_loss(w, x, least):
+      ...     return 0.5 * jnp.sum((x - w) ** 2) + least
+      >>> optimizer = optaxls.sps()
+      >>> step = optaxls.make_step(
+      ...     bounded_loss, optimizer, extra=lambda w, x, least: {"lower_bound": least})
+      >>> w = jnp.zeros(1)
+      >>> step(w, optimizer.init(w), jnp.ones(1), 7.0).params
+      Array([1.], dtype=float32)
+
     Reference:
       Ours.
     """
@@ -89,22 +158,32 @@ def make_step(
         raise TypeError(f"loss_fn must be callable, got {loss_fn!r}")
     if not hasattr(optimizer, "update"):
         raise TypeError(f"optimizer must be an optax optimizer, got {optimizer!r}")
+    if extra is not None and not callable(extra):
+        raise TypeError(f"extra must be a function or None, got {extra!r}")
     optimizer = optax.with_extra_args_support(optimizer)
 
     def step(params: Params, opt_state: Any, *args: Any) -> StepResult:
+        require_arrays("make_step", params)
+
         def value_fn(at: Params) -> Any:
             return loss_fn(at, *args)
 
         def grad_fn(at: Params, *_: Any) -> Params:
             return value_and_grad(value_fn, at, has_aux)[1]
 
+        further = _further(extra, params, args)
         value, grads = value_and_grad(value_fn, params, has_aux)
         value, aux = value if has_aux else (value, ())
         # JAX's gradient in complex params is the conjugate of the ascent direction.
-        updates, opt_state = _update(
-            optimizer, trees.conj(grads), opt_state, params, grad_fn,
-            value=value, grad=grads, value_fn=value_fn,
-        )  # fmt: skip
+        update = functools.partial(
+            optimizer.update, trees.conj(grads), opt_state, params
+        )
+        given = {"value": value, "grad": grads, "value_fn": value_fn, **further}
+        if "grad_fn" in given:
+            updates, opt_state = update(**_accepted(optimizer, given))
+        else:
+            given = _accepted(optimizer, given | {"grad_fn": grad_fn})
+            updates, opt_state = _update(update, (value_fn, grad_fn), given)
         params = optax.apply_updates(params, updates)
         return StepResult(params, opt_state, value, aux, metrics(opt_state))
 

@@ -1,9 +1,48 @@
 """Training some of the leaves."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 import optax
+
+from optaxls._core.arguments import require_arrays
+from optaxls.parts.types import Params
+
+
+def _is_flag(leaf: Any) -> bool:
+    return isinstance(leaf, (bool, np.bool_))
+
+
+def _is_function(mask: Any) -> bool:
+    """Whether to call the mask: a module of bools can be called too, but is a tree."""
+    leaves = jax.tree.leaves(mask)
+    return callable(mask) and not (leaves and all(map(_is_flag, leaves)))
+
+
+def _frozen(mask: Any, params: Params) -> Any:
+    """True where a leaf of ``params`` is not trained."""
+    for leaf in jax.tree.leaves(mask):
+        if not _is_flag(leaf):
+            raise ValueError(
+                "on_subset: mask must be a tree of Python bools, one for each leaf of "
+                f"params or for a part of their tree, got a leaf of type "
+                f"{type(leaf).__name__}"
+            )
+
+    def spread(flag: bool, part: Any) -> Any:
+        return jax.tree.map(lambda _: not flag, part)
+
+    try:
+        return jax.tree.map(spread, mask, params)
+    except ValueError as error:
+        raise ValueError(
+            "on_subset: mask must have the structure of params or a prefix of it. A "
+            "function always has, and is what NNX needs: mask=lambda params: "
+            "jax.tree.map(lambda leaf: leaf.ndim > 1, params)"
+        ) from error
 
 
 def on_subset(
@@ -18,10 +57,15 @@ def on_subset(
     Args:
       optimizer: any optax optimizer.
       mask: tree of Python bools with the structure of params or a prefix of it, True
-        where a leaf is trained; or a function from params to one.
+        where a leaf is trained. It may be a module, such as an Equinox model of bools.
+        Or a function from params to such a tree.
 
     Returns:
       A transformation that needs what ``optimizer`` needs.
+
+    Raises:
+      ValueError, from ``init`` and ``update``: the mask holds other things than bools,
+        or does not fit the params. TypeError: params hold a function or a typed key.
 
     Cost:
       That of ``optimizer``.
@@ -38,9 +82,23 @@ def on_subset(
     Reference:
       Ours.
     """
-    if callable(mask):
-        freeze_mask = lambda params: jax.tree.map(lambda m: not m, mask(params))  # noqa: E731
-    else:
-        freeze_mask = jax.tree.map(lambda m: not m, mask)
-    frozen = optax.masked(optax.set_to_zero(), freeze_mask)
-    return optax.chain(frozen, optimizer, frozen)
+    find: Callable[[Params], Any] = mask if _is_function(mask) else lambda _: mask
+
+    def init(params: Params) -> optax.MaskedState:
+        require_arrays("on_subset", params)
+        # optax asks with a placeholder, which has no leaves, for copies of the params.
+        if jax.tree.leaves(params):
+            _frozen(find(params), params)
+        return optax.MaskedState(optax.EmptyState())
+
+    def update(
+        updates: Params, state: Any, params: Any = None
+    ) -> tuple[Params, optax.MaskedState]:
+        frozen = _frozen(find(updates if params is None else params), updates)
+        kept = jax.tree.map(
+            lambda stays, leaf: jnp.zeros_like(leaf) if stays else leaf, frozen, updates
+        )
+        return kept, state
+
+    freeze = optax.GradientTransformation(init, update)
+    return optax.chain(freeze, optimizer, freeze)

@@ -1,11 +1,15 @@
 """Reading the scalars out of any nested state."""
 
+from typing import Any, NamedTuple
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 import pytest
 
 import optaxls
+from optaxls._core.reports import find_reports
 from tests import problems
 from tests.problems import GOOD
 
@@ -79,3 +83,48 @@ def test_it_works_inside_jit():
     tx = search(0.5)
     report = jax.jit(lambda w: optaxls.metrics(tx.init(w)))(jnp.ones(2))
     assert report["step_size"] == 0 and report["num_trials"].dtype == jnp.int32
+
+
+def on_the_host(state):
+    return {
+        "numpy": jax.device_get(state),
+        "generic": jax.tree.map(lambda leaf: np.asarray(leaf)[()], state),
+        "python": jax.tree.map(lambda leaf: np.asarray(leaf).tolist(), state),
+    }
+
+
+@pytest.mark.parametrize("kind", ["numpy", "generic", "python"])
+@pytest.mark.parametrize("num_rules", [1, 2])
+def test_a_state_on_the_host_reports_what_it_did_on_the_device(kind, num_rules):
+    rules = [search(0.5), optaxls.scale_by_initial_step(optaxls.polyak())]
+    chain = optax.chain(optax.scale(-1.0), *rules[:num_rules])
+    w = jnp.array([1.0])
+    given = {"grad": w, "value_fn": lambda w: 0.5 * jnp.sum(w**2)}
+    _, state = chain.update(w, chain.init(w), w, value=jnp.array(0.5), **given)
+    wanted = optaxls.metrics(state)
+    found = optaxls.metrics(on_the_host(state)[kind])
+    assert found == {name: leaf.item() for name, leaf in wanted.items()}
+    assert len(found) >= 6 * num_rules
+
+
+def test_a_state_of_shapes_reports_nothing():
+    tx = search(0.5)
+    assert optaxls.metrics(jax.eval_shape(tx.init, jnp.ones(2))) == {}
+
+
+def test_a_key_is_no_number_for_a_logger():
+    class Memory(NamedTuple):
+        step_size: jax.Array
+        num_trials: jax.Array
+        accepted: jax.Array
+        key: jax.Array
+
+    report = Memory(jnp.array(0.5), jnp.array(1), jnp.array(True), jax.random.key(0))
+    assert set(optaxls.metrics(report)) == {"step_size", "num_trials", "accepted"}
+
+
+def test_reports_are_found_in_the_order_of_the_chain():
+    chain = optax.chain(optax.scale(-1.0), search(0.5), optax.trace(0.9), search(0.25))
+    state: Any = chain.init(jnp.ones(2))
+    assert find_reports(state) == [state[1], state[3]]
+    assert find_reports(optax.adam(0.1).init(jnp.ones(2))) == []

@@ -1,4 +1,4 @@
-"""make_step, accumulate and on_subset."""
+"""make_step and on_subset."""
 
 # Optax types states and updates as unions of trees; their fields are known here.
 # pyright: reportAttributeAccessIssue=false, reportIndexIssue=false
@@ -131,58 +131,6 @@ def test_an_error_of_the_loss_is_not_swallowed():
     optimizer = optaxls.sls(steps_per_epoch=1)
     with pytest.raises(TypeError, match="innocent"):
         optaxls.make_step(wrong, optimizer)(w, optimizer.init(w))
-
-
-# accumulate
-
-
-def per_example(w, x, y, key, scale):
-    noise = jax.random.normal(key, w.shape)
-    return scale * jnp.mean((x @ w - y) ** 2) + 0.1 * jnp.vdot(noise, w)
-
-
-@pytest.mark.parametrize("num_micro_batches", [1, 2, 3, 24])
-def test_accumulate_equals_the_large_batch(num_micro_batches):
-    x, y, w = data()
-    arguments = (x, y, jax.random.key(3), 0.5)
-    small = optaxls.accumulate(per_example, num_micro_batches)
-    for at in (w, jnp.ones(4)):
-        value, grad = jax.value_and_grad(per_example)(at, *arguments)
-        other, other_grad = jax.value_and_grad(small)(at, *arguments)
-        assert float(other) == pytest.approx(float(value), rel=1e-5)
-        chex.assert_trees_all_close(other_grad, grad, rtol=1e-4, atol=1e-5)
-
-
-def test_accumulated_trials_are_those_of_the_large_batch():
-    x, y, w = data()
-    reports = []
-    for loss in (loss_fn, optaxls.accumulate(loss_fn, 4)):
-        optimizer = optaxls.ponos()
-        step = jax.jit(optaxls.make_step(loss, optimizer))
-        at, state, trials = w, optimizer.init(w), []
-        for _ in range(6):
-            at, state, _, _, report = step(at, state, x, y)
-            trials.append(int(report["num_trials"]))
-        reports.append((trials, at))
-    assert reports[0][0] == reports[1][0] and max(reports[0][0]) > 1
-    chex.assert_trees_all_close(reports[0][1], reports[1][1], rtol=1e-3)
-
-
-def test_accumulate_stacks_aux_and_splits_trees_of_data():
-    def with_aux(w, batch):
-        return jnp.mean(batch["x"] * w), batch["x"].sum()
-
-    loss = optaxls.accumulate(with_aux, 2)
-    value, aux = loss(2.0, {"x": jnp.arange(6.0)})
-    assert value == 5.0 and aux.tolist() == [3.0, 12.0]
-    assert jax.grad(loss, has_aux=True)(2.0, {"x": jnp.arange(6.0)})[0] == 2.5
-
-
-@pytest.mark.parametrize("num_micro_batches", [5, 48])
-def test_accumulate_says_what_does_not_divide(num_micro_batches):
-    x, y, w = data()
-    with pytest.raises(ValueError, match=rf"{num_micro_batches}.*\(24, 4\)"):
-        optaxls.accumulate(loss_fn, num_micro_batches)(w, x, y)
 
 
 # on_subset

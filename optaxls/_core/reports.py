@@ -1,0 +1,23 @@
+"""Where in an optimizer state the step-size rules left their reports."""
+
+from typing import Any
+
+import jax
+
+_FIELDS = ("step_size", "num_trials", "accepted")
+
+
+def is_report(node: Any) -> bool:
+    """Whether a node of a state is the report of a step-size rule."""
+    fields = getattr(node, "_fields", ())
+    return all(name in fields for name in _FIELDS)
+
+
+def find_reports(state: Any) -> list[Any]:
+    """The reports in a state, in the order of the chain.
+
+    A report is a NamedTuple with ``step_size``, ``num_trials`` and ``accepted``. Its
+    leaves may be arrays, NumPy arrays or Python numbers.
+    """
+    nodes = jax.tree.leaves(state, is_leaf=is_report)
+    return [node for node in nodes if is_report(node)]

@@ -1,0 +1,166 @@
+"""on_subset: what a mask may be, and what params may hold."""
+
+# Optax types states and updates as unions of trees; their fields are known here.
+# pyright: reportAttributeAccessIssue=false, reportIndexIssue=false
+# pyright: reportArgumentType=false
+
+from typing import Any
+
+import chex
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import nnx
+
+import optaxls
+
+
+class Model(eqx.Module):
+    body: eqx.nn.Linear
+    head: eqx.nn.Linear
+    activation: Any = jnp.tanh
+
+    def __call__(self, x):
+        return self.head(self.activation(self.body(x)))
+
+
+def model():
+    keys = jax.random.split(jax.random.key(0))
+    return Model(
+        eqx.nn.Linear(2, 3, key=keys[0]), eqx.nn.Linear(3, 1, key=keys[1])
+    )  # fmt: skip
+
+
+def head_of(tree):
+    """A model of bools, True at the head: it has a ``__call__`` as all models do."""
+    return eqx.tree_at(
+        lambda m: (m.head.weight, m.head.bias),
+        jax.tree.map(lambda _: False, tree),
+        (True, True),
+    )
+
+
+def arrays():
+    return eqx.partition(model(), eqx.is_inexact_array)
+
+
+MODULE_MASKS = {
+    "of_the_arrays": lambda: head_of(arrays()[0]),
+    "of_the_model": lambda: head_of(model()),
+    "function": lambda: head_of,
+    "partial": lambda: jax.tree_util.Partial(head_of),
+}
+
+
+@pytest.mark.parametrize("name", MODULE_MASKS)
+def test_a_mask_may_be_a_module_although_it_can_be_called(name):
+    params, static = arrays()
+    x = jnp.ones(2)
+
+    def loss(params):
+        return jnp.mean((eqx.combine(params, static)(x) - 1.0) ** 2)
+
+    optimizer = optaxls.on_subset(optaxls.ponos(), MODULE_MASKS[name]())
+    result = jax.jit(optaxls.make_step(loss, optimizer))(params, optimizer.init(params))
+    chex.assert_trees_all_equal(result.params.body, params.body)
+    assert loss(result.params) < result.value
+    assert jnp.any(result.params.head.weight != params.head.weight)
+
+
+def test_an_unfiltered_equinox_model_is_told_how_to_be_split():
+    whole = model()
+    optimizer = optaxls.on_subset(optaxls.ponos(), head_of(whole))
+    cure = r"on_subset: params\.activation is no array.*eqx\.partition\(model"
+    with pytest.raises(TypeError, match=cure):
+        optimizer.init(whole)
+
+
+def test_a_typed_key_among_the_params_is_named():
+    optimizer = optaxls.on_subset(optax.sgd(0.1), True)
+    with pytest.raises(TypeError, match=r"params\['key'\] is a typed key"):
+        optimizer.init({"w": jnp.ones(2), "key": jax.random.key(0)})
+
+
+def squares(params):
+    return jnp.sum(params["w"] ** 2 + params["v"] ** 2)
+
+
+@pytest.mark.parametrize("count", [jnp.array([7]), np.array([7]), 7])
+def test_integer_leaves_stay_whether_masked_or_not(count):
+    params = {"w": jnp.array([2.0]), "v": jnp.array([2.0]), "count": count}
+    for flag in (False, True):
+        mask = {"w": True, "v": False, "count": flag}
+        optimizer = optaxls.on_subset(optaxls.sls(steps_per_epoch=1), mask)
+        step = optaxls.make_step(
+            lambda p: jnp.sum(p["w"] ** 2 + p["v"] ** 2), optimizer
+        )
+        found = step(params, optimizer.init(params)).params
+        assert found["count"] == 7 and found["v"] == 2.0 and abs(found["w"][0]) < 2.0
+
+
+def matrices(params):
+    return jax.tree.map(lambda leaf: leaf.ndim > 1, params)
+
+
+def test_an_nnx_model_is_masked_by_a_function():
+    net = nnx.Linear(2, 1, rngs=nnx.Rngs(0))
+    subset = optaxls.on_subset(optax.sgd(0.1), matrices)
+    optimizer = nnx.Optimizer(net, subset, wrt=nnx.Param)
+    before = jax.device_get(nnx.state(net, nnx.Param))
+    optimizer.update(net, jax.tree.map(jnp.ones_like, nnx.state(net, nnx.Param)))
+    after = nnx.state(net, nnx.Param)
+    moved = jax.tree.map(lambda a, b: bool(jnp.all(a != b)), before, after)
+    assert dict(nnx.to_pure_dict(moved)) == {"bias": False, "kernel": True}
+
+
+def test_an_nnx_module_as_mask_is_told_to_write_a_function():
+    net = nnx.Linear(2, 1, rngs=nnx.Rngs(0))
+    optimizer = optaxls.on_subset(optax.sgd(0.1), matrices(net))
+    with pytest.raises(ValueError, match="structure of params.*mask=lambda params"):
+        optimizer.init(nnx.state(net, nnx.Param))
+
+
+@pytest.mark.parametrize("mask", [{"w": True}, {"w": True, "x": True}, [True]])
+def test_a_mask_of_another_structure_is_told_what_it_should_have(mask):
+    optimizer = optaxls.on_subset(optax.sgd(0.1), mask)
+    with pytest.raises(ValueError, match="must have the structure of params"):
+        optimizer.init({"w": jnp.ones(1), "v": jnp.ones(1)})
+
+
+@pytest.mark.parametrize(
+    "mask,kind",
+    [({"w": 1}, "int"), ({"w": np.array([True])}, "ndarray"), ({"w": "head"}, "str")],
+)
+def test_a_mask_of_other_things_than_bools_is_refused(mask, kind):
+    optimizer = optaxls.on_subset(optax.sgd(0.1), mask)
+    with pytest.raises(ValueError, match=f"tree of Python bools.*type {kind}"):
+        optimizer.init({"w": jnp.ones(1)})
+
+
+def test_a_function_is_asked_for_the_mask_of_the_params_not_of_the_updates():
+    """``optax.scale(-1.0)`` makes a float of an integer leaf's update."""
+    params = {"w": jnp.ones(2), "count": jnp.array(3)}
+    asked = []
+
+    def mask(tree):
+        asked.append(tree)
+        return jax.tree.map(lambda leaf: leaf.dtype == jnp.float32, tree)
+
+    optimizer = optaxls.on_subset(optax.scale(-1.0), mask)
+    state = optimizer.init(params)
+    grads = {"w": jnp.ones(2), "count": jnp.array(0)}
+    updates, _ = optimizer.update(grads, state, params)
+    assert all(tree is params for tree in asked)
+    assert updates["w"].tolist() == [-1.0, -1.0] and updates["count"] == 0
+
+
+def test_copies_of_the_params_are_found_in_the_state():
+    params = {"w": jnp.ones(2), "v": jnp.ones(2)}
+    optimizer = optaxls.on_subset(optax.trace(0.9), {"w": True, "v": False})
+    state = optax.tree_utils.tree_map_params(
+        optimizer, lambda leaf: leaf + 1, optimizer.init(params)
+    )
+    assert [leaf.tolist() for leaf in jax.tree.leaves(state)] == [[1, 1], [1, 1]]
