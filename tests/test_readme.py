@@ -130,12 +130,8 @@ def sentences(text: str) -> list[str]:
 
 
 def test_sentences_are_found():
-    assert sentences("# A\n\nOne `x. y` two. Three:\n```\nno\n```\n- Four.\n- Five.") == [
-        "One code two.",
-        "Three:",
-        "- Four.",
-        "- Five.",
-    ]
+    text = "# A\n\nOne `x. y` two. Three:\n```\nno\n```\n- Four.\n- Five."
+    assert sentences(text) == ["One code two.", "Three:", "- Four.", "- Five."]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
