@@ -90,6 +90,21 @@ def test_decoupled_decay_by_the_step_size_that_was_found(name):
         assert_close(vector(params), x)
 
 
+def test_decayed_is_the_line_in_the_loop():
+    """``decayed`` subtracts the step size found times the decay times the params."""
+    search = optaxls.scale_by_line_search(optaxls.armijo(), optaxls.constant(1.0))
+    plain = optax.chain(optax.scale(-1.0), search)
+    wrapped = optax.chain(optax.scale(-1.0), optaxls.decayed(search, DECAY))
+    params = problems.quadratic_params()
+    state, wrapped_state = plain.init(params), wrapped.init(params)
+    for _ in range(3):
+        updates, state = feed(plain, state, params)
+        decay = optax.tree.scale(optaxls.metrics(state)["step_size"] * DECAY, params)
+        found, wrapped_state = feed(wrapped, wrapped_state, params)
+        assert_close(vector(found), vector(optax.tree.sub(updates, decay)))
+        params = optax.apply_updates(params, found)
+
+
 # Large batches.
 
 ROWS = np.array([[-0.1, 1.8], [2.2, -3.1], [0.1, -0.3], [-0.7, 0.7]])

@@ -1,6 +1,6 @@
 """optax's combinators around our rules: the right numbers, or what to write instead.
 
-``COMBINATORS`` is the table of the README; each row names the test that holds it up.
+``COMBINATORS`` is the table of the page; each row names the test that holds it up.
 """
 
 # Optax types states and updates as unions of trees; their fields are known here.
@@ -88,10 +88,15 @@ COMBINATORS = [
     Row(
         "weight decay after the search",
         WORKS,
-        "`chain(rule, add_decayed_weights(-d))`, mind the sign: d per step, untested; "
-        "for step size times d, subtract it from the updates by "
-        "`metrics(state)['step_size']`",
+        "`chain(rule, add_decayed_weights(-d))`, mind the sign: d per step, untested",
         "test_numbers",
+    ),
+    Row(
+        "weight decay by the step size found, as in AdamW",
+        "use instead: `optaxls.decayed`",
+        "`decayed(transform, d)` around the transform that finds the step size: step "
+        "size times d, untested",
+        "test_decayed_is_the_line_in_the_loop",
     ),
     Row(
         "`partition` of directions, one rule after it",
@@ -192,19 +197,18 @@ COMBINATORS = [
 ]
 
 
+PAGE = pathlib.Path(optaxls.__file__).parent / "transforms" / "COMBINATORS.md"
+
+
 def render() -> str:
-    """The README's table."""
+    """The table of the page."""
     lines = ["| optax around or beside a rule | outcome | note |", "|---|---|---|"]
     lines += [f"| {row.name} | {row.outcome} | {row.note} |" for row in COMBINATORS]
     return "\n".join(lines)
 
 
-def test_readme_table():
-    text = (pathlib.Path(__file__).parents[2] / "README.md").read_text()
-    marker = "<!-- combinators -->"
-    if marker not in text:
-        pytest.skip("the README has no table of combinators yet")
-    table = text.split(marker)[1].lstrip("\n").split("\n\n")[0]
+def test_the_page_has_this_table():
+    table = PAGE.read_text().split("<!-- combinators -->\n")[1]
     assert table.rstrip("\n") == render()
 
 
