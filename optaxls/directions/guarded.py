@@ -8,7 +8,7 @@ import optax
 
 from optaxls._core import trees
 from optaxls._core.loss import as_scalar
-from optaxls._core.robust import tempering
+from optaxls._core.robust import factor_at_most_tenfold
 
 
 class GuardedState(NamedTuple):
@@ -69,7 +69,7 @@ def guarded(
         finite = jnp.isfinite(checked)
         # 1 / k at first, so that no bias has to be taken out.
         rate = jnp.maximum(1 / (state.num_seen + 1), 0.01)
-        factor = tempering(sqnorm, state.mean_grad_sqnorm)
+        factor = factor_at_most_tenfold(sqnorm, state.mean_grad_sqnorm)
         mean = state.mean_grad_sqnorm + rate * (
             factor**2 * sqnorm - state.mean_grad_sqnorm
         )

@@ -66,11 +66,34 @@ def bracket(loss, verdict, reference, slope, first, factor, budget=100):
     return held, budget, held is not None
 
 
-def zhang_hager(mean, weight, value, decay):
-    """The next mean and weight: Q' = decay Q + 1, C' = (decay Q C + f) / Q'.
+class Changes:
+    """The typical change of the losses, and the bound that it sets."""
 
-    A loss that is more than ten times |C| above C enters as that.
-    """
-    value = min(value, mean + 10 * abs(mean)) if mean else value
+    def __init__(self):
+        self.last, self.promised, self.typical = None, 0.0, 0.0
+
+    def enter(self, value, reference):
+        """The loss as it is remembered: at most ten changes above the reference."""
+        if self.typical > 0:
+            value = min(value, reference + 10 * self.typical)
+        if self.last is not None:
+            change = max(abs(value - self.last), self.promised)
+            if self.typical > 0:
+                change = min(change, 10 * self.typical)
+                self.typical += 0.1 * (change - self.typical)
+            else:
+                self.typical = change
+        self.last = value
+        return value
+
+    def step(self, promised):
+        """After an accepted step that promised this decrease."""
+        self.promised = promised
+        self.typical = self.typical or promised
+
+
+def zhang_hager(mean, weight, value, decay, changes):
+    """The next mean and weight: Q' = decay Q + 1, C' = (decay Q C + f) / Q'."""
+    value = changes.enter(value, mean)
     new_weight = decay * weight + 1
     return (decay * weight * mean + value) / new_weight, new_weight
