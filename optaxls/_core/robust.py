@@ -5,7 +5,7 @@ One law: **a batch counts at most as ten typical ones.**
 - Squared norms, slopes and steepness have a natural zero. They are bounded by ten
   times their typical size.
 - Losses have none. What is bounded is their distance from a reference, by ten times
-  the typical change of the loss.
+  the typical distance (or promised decrease, if that is more).
 
 So every memory follows the loss when that is scaled or shifted. A typical size of 0
 says that nothing is known yet: then nothing is bounded.
@@ -35,52 +35,52 @@ def factor_at_most_tenfold(sqnorm: jax.Array, typical_sqnorm: jax.Array) -> jax.
     return jnp.where(long, jnp.sqrt(bound / jnp.where(long, sqnorm, 1)), 1)
 
 
-class ChangeMemory(NamedTuple):
-    """The last loss, the decrease promised from there, and the typical change.
+class DeviationMemory(NamedTuple):
+    """How far losses typically lie from their reference.
 
-    ``mean_change`` averages the larger of the two: how far the losses of two batches
-    lie apart, and what the step between them promised.
+    ``mean_deviation`` averages the larger of two numbers: the distance of a loss from
+    the reference, and the decrease that the step before it promised, kept in
+    ``last_decrease`` until then.
     """
 
-    last_value: jax.Array
     last_decrease: jax.Array
-    mean_change: jax.Array
+    mean_deviation: jax.Array
 
 
-# Weight of the newest change: the typical one follows within some twenty steps.
+# Weight of the newest deviation: the typical one follows within some twenty steps.
 NEWEST = 0.1
 
 
-def no_change(dtype: Any) -> ChangeMemory:
+def no_deviation(dtype: Any) -> DeviationMemory:
     """Nothing is known."""
     zero = jnp.zeros((), dtype)
-    return ChangeMemory(zero, zero, zero)
+    return DeviationMemory(zero, zero)
 
 
-def with_value(memory: ChangeMemory, value: jax.Array, known: Any) -> ChangeMemory:
-    """The memory after another loss; ``known``: whether there was one before."""
-    change = jnp.maximum(jnp.abs(value - memory.last_value), memory.last_decrease)
-    mean = memory.mean_change
-    moved = mean + NEWEST * (at_most_tenfold(change, mean) - mean)
-    mean = jnp.where(known, jnp.where(mean > 0, moved, change), mean)
-    return memory._replace(last_value=value, mean_change=mean)
+def with_loss(
+    memory: DeviationMemory, value: jax.Array, reference: jax.Array, known: Any
+) -> DeviationMemory:
+    """The memory after another loss; ``known``: whether there is a reference."""
+    distance = jnp.abs(value - jnp.where(known, reference, value))
+    deviation = jnp.maximum(distance, memory.last_decrease)
+    mean = memory.mean_deviation
+    moved = mean + NEWEST * (at_most_tenfold(deviation, mean) - mean)
+    return memory._replace(mean_deviation=jnp.where(mean > 0, moved, deviation))
 
 
-def with_outcome(memory: ChangeMemory, outcome: Outcome) -> ChangeMemory:
-    """The memory after a step; its promise is the first thing known of a change."""
+def with_outcome(memory: DeviationMemory, outcome: Outcome) -> DeviationMemory:
+    """The memory after a step: its promise is the first thing known of the scale."""
     promised = jnp.where(outcome.accepted, -outcome.trial.linear_change, 0)
     promised = jnp.maximum(promised, 0)
-    mean = memory.mean_change
-    return memory._replace(
-        last_decrease=promised, mean_change=jnp.where(mean > 0, mean, promised)
-    )
+    mean = memory.mean_deviation
+    return DeviationMemory(promised, jnp.where(mean > 0, mean, promised))
 
 
 def loss_at_most_tenfold(
-    value: jax.Array, reference: jax.Array, memory: ChangeMemory
+    value: jax.Array, reference: jax.Array, memory: DeviationMemory
 ) -> jax.Array:
-    """A loss, at most ten typical changes above ``reference``."""
-    above = at_most_tenfold(value - reference, memory.mean_change)
+    """A loss, at most ten typical deviations above ``reference``."""
+    above = at_most_tenfold(value - reference, memory.mean_deviation)
     # Where nothing is cut it is the loss itself, without the rounding of a detour.
     return jnp.where(above < value - reference, reference + above, value)
 

@@ -66,24 +66,21 @@ def bracket(loss, verdict, reference, slope, first, factor, budget=100):
     return held, budget, held is not None
 
 
-class Changes:
-    """The typical change of the losses, and the bound that it sets."""
+class Deviation:
+    """The typical distance of losses from their reference, and the bound it sets."""
 
     def __init__(self):
-        self.last, self.promised, self.typical = None, 0.0, 0.0
+        self.first, self.promised, self.typical = True, 0.0, 0.0
 
     def enter(self, value, reference):
-        """The loss as it is remembered: at most ten changes above the reference."""
+        """The loss as it is remembered: at most ten deviations above the reference."""
+        distance = 0.0 if self.first else abs(value - reference)
+        deviation, self.first = max(distance, self.promised), False
         if self.typical > 0:
             value = min(value, reference + 10 * self.typical)
-        if self.last is not None:
-            change = max(abs(value - self.last), self.promised)
-            if self.typical > 0:
-                change = min(change, 10 * self.typical)
-                self.typical += 0.1 * (change - self.typical)
-            else:
-                self.typical = change
-        self.last = value
+            self.typical += 0.1 * (min(deviation, 10 * self.typical) - self.typical)
+        else:
+            self.typical = deviation
         return value
 
     def step(self, promised):
@@ -92,8 +89,8 @@ class Changes:
         self.typical = self.typical or promised
 
 
-def zhang_hager(mean, weight, value, decay, changes):
+def zhang_hager(mean, weight, value, decay, deviation):
     """The next mean and weight: Q' = decay Q + 1, C' = (decay Q C + f) / Q'."""
-    value = changes.enter(value, mean)
+    value = deviation.enter(value, mean)
     new_weight = decay * weight + 1
     return (decay * weight * mean + value) / new_weight, new_weight

@@ -67,13 +67,13 @@ values = st.lists(
 @given(values, st.sampled_from([0.0, 0.3, 0.9, 1.0]))
 def test_zhang_hager_is_the_recursion(losses, decay):
     condition = optaxls.zhang_hager(0.25, decay)
-    memory, changes = condition.init(jnp.ones(1)), oracle.Changes()
+    memory, deviation = condition.init(jnp.ones(1)), oracle.Deviation()
     mean = weight = 0.0
     for value in losses:
         memory = condition.observe(memory, origin(value))
-        mean, weight = oracle.zhang_hager(mean, weight, value, decay, changes)
+        mean, weight = oracle.zhang_hager(mean, weight, value, decay, deviation)
         memory = condition.commit(memory, origin(value), outcome(0.5))
-        changes.step(0.5)
+        deviation.step(0.5)
     assert float(memory.mean_value) == pytest.approx(mean, rel=1e-4, abs=1e-4)
     assert float(memory.total_weight) == pytest.approx(weight, rel=1e-5)
     reference = max(float(memory.mean_value), losses[-1])
@@ -120,14 +120,14 @@ def test_zhang_hager_never_refers_to_less_than_the_present_loss():
 @example([0.0625, 1.0, 0.0], 2)
 def test_window_armijo_refers_to_the_largest_of_the_last_losses(losses, window):
     condition = optaxls.window_armijo(0.25, window)
-    memory, changes = condition.init(jnp.ones(1)), oracle.Changes()
+    memory, deviation = condition.init(jnp.ones(1)), oracle.Deviation()
     entered = []
     for value in losses:
         memory = condition.observe(memory, origin(value))
         largest = max(entered[-window:], default=0.0)
-        entered.append(changes.enter(value, largest))
+        entered.append(deviation.enter(value, largest))
         memory = condition.commit(memory, origin(value), outcome(0.25))
-        changes.step(0.25)
+        deviation.step(0.25)
     verdict = condition.judge(memory, origin(losses[-1]), trial(2.0, 7.0))
     reference = max(*entered[-window:], losses[-1])
     expected = 7.0 - reference + 0.25 * 2.0

@@ -7,23 +7,23 @@ import jax.numpy as jnp
 
 from optaxls._core import checks, trees
 from optaxls._core.robust import (
-    ChangeMemory,
+    DeviationMemory,
     at_most_tenfold,
     loss_at_most_tenfold,
-    no_change,
+    no_deviation,
+    with_loss,
     with_outcome,
-    with_value,
 )
 from optaxls.parts.conditions._excess import armijo_excess
 from optaxls.parts.types import Condition, Origin, Outcome, Trial, Verdict, keep_memory
 
 
 class ZhangHagerMemory(NamedTuple):
-    """Weighted mean of the losses so far, the sum of their weights, their changes."""
+    """Weighted mean of the losses so far, sum of their weights, typical deviation."""
 
     mean_value: jax.Array
     total_weight: jax.Array
-    changes: ChangeMemory
+    deviation: DeviationMemory
 
 
 def zhang_hager(c: float = 0.5, decay: float = 1.0) -> Condition:
@@ -32,7 +32,7 @@ def zhang_hager(c: float = 0.5, decay: float = 1.0) -> Condition:
     :math:`f(w_+) \le \max(C_k, f(w)) + c\,\langle g, w_+ - w\rangle` with
     :math:`Q_k = \xi Q_{k-1} + 1` and
     :math:`C_k = (\xi Q_{k-1} C_{k-1} + f(w))/Q_k`. A loss enters the mean as at most
-    ten typical changes of the loss above it. Published code keeps a batch that exploded
+    ten typical deviations above it. Published code keeps a batch that exploded
     in its mean for good.
 
     As published, :math:`\xi = 1` never forgets. Where the scale of the loss falls for
@@ -49,8 +49,8 @@ def zhang_hager(c: float = 0.5, decay: float = 1.0) -> Condition:
       A condition for ``scale_by_line_search``.
 
     State:
-      ``mean_value`` C and ``total_weight`` Q, scalars; ``changes``: the last loss, the
-      decrease promised from there, the typical change.
+      ``mean_value`` C and ``total_weight`` Q, scalars; ``deviation``: the typical
+      distance of a loss from C, and the last promised decrease.
 
     Raises:
       ValueError: an argument lies outside its range.
@@ -79,15 +79,17 @@ def zhang_hager(c: float = 0.5, decay: float = 1.0) -> Condition:
     def init(params: Any) -> ZhangHagerMemory:
         dtype = trees.scalar_dtype(params)
         zero = jnp.zeros((), dtype)
-        return ZhangHagerMemory(zero, zero, no_change(dtype))
+        return ZhangHagerMemory(zero, zero, no_deviation(dtype))
 
     def observe(memory: ZhangHagerMemory, origin: Origin) -> ZhangHagerMemory:
         old_weight = decay * memory.total_weight
         weight = old_weight + 1
-        value = loss_at_most_tenfold(origin.value, memory.mean_value, memory.changes)
-        mean = (old_weight * memory.mean_value + value) / weight
-        changes = with_value(memory.changes, value, memory.total_weight > 0)
-        return ZhangHagerMemory(mean, weight, changes)
+        value, old = origin.value, memory.mean_value
+        entered = loss_at_most_tenfold(value, old, memory.deviation)
+        mean = (old_weight * old + entered) / weight
+        known = memory.total_weight > 0
+        deviation = with_loss(memory.deviation, value, old, known)
+        return ZhangHagerMemory(mean, weight, deviation)
 
     def judge(memory: ZhangHagerMemory, origin: Origin, trial: Trial) -> Verdict:
         reference = jnp.maximum(memory.mean_value, origin.value)
@@ -97,23 +99,23 @@ def zhang_hager(c: float = 0.5, decay: float = 1.0) -> Condition:
         memory: ZhangHagerMemory, origin: Origin, outcome: Outcome
     ) -> ZhangHagerMemory:
         del origin
-        return memory._replace(changes=with_outcome(memory.changes, outcome))
+        return memory._replace(deviation=with_outcome(memory.deviation, outcome))
 
     return Condition(init, observe, judge, commit)
 
 
 class WindowMemory(NamedTuple):
-    """The last losses, newest first, -inf where there was none; and their changes."""
+    """The last losses, newest first, -inf where there was none; typical deviation."""
 
     recent_values: jax.Array
-    changes: ChangeMemory
+    deviation: DeviationMemory
 
 
 def window_armijo(c: float = 0.1, window: int = 10) -> Condition:
     r"""Nonmonotone Armijo against the largest of the last ``window`` losses.
 
     :math:`f(w_+) \le \max_{0 \le j < M} f_{k-j} + c\,\langle g, w_+ - w\rangle`, the
-    present loss included. A loss enters the window as at most ten typical changes above
+    present loss included. A loss enters the window as at most ten typical deviations above
     that, as in ``zhang_hager``.
 
     Args:
@@ -124,7 +126,7 @@ def window_armijo(c: float = 0.1, window: int = 10) -> Condition:
       A condition for ``scale_by_line_search``.
 
     State:
-      ``recent_values``, shape (window,); ``changes`` as in ``zhang_hager``.
+      ``recent_values``, shape (window,); ``deviation`` as in ``zhang_hager``.
 
     Raises:
       ValueError: an argument lies outside its range.
@@ -150,14 +152,15 @@ def window_armijo(c: float = 0.1, window: int = 10) -> Condition:
 
     def init(params: Any) -> WindowMemory:
         dtype = trees.scalar_dtype(params)
-        return WindowMemory(jnp.full(window, -jnp.inf, dtype), no_change(dtype))
+        return WindowMemory(jnp.full(window, -jnp.inf, dtype), no_deviation(dtype))
 
     def observe(memory: WindowMemory, origin: Origin) -> WindowMemory:
         values, largest = memory.recent_values, jnp.max(memory.recent_values)
-        value = loss_at_most_tenfold(origin.value, largest, memory.changes)
-        value = value.astype(values.dtype)
-        changes = with_value(memory.changes, value, jnp.isfinite(largest))
-        return WindowMemory(jnp.roll(values, 1).at[0].set(value), changes)
+        value = origin.value.astype(values.dtype)
+        known = jnp.isfinite(largest)
+        entered = loss_at_most_tenfold(value, largest, memory.deviation)
+        deviation = with_loss(memory.deviation, value, largest, known)
+        return WindowMemory(jnp.roll(values, 1).at[0].set(entered), deviation)
 
     def judge(memory: WindowMemory, origin: Origin, trial: Trial) -> Verdict:
         reference = jnp.maximum(jnp.max(memory.recent_values), origin.value)
@@ -165,7 +168,7 @@ def window_armijo(c: float = 0.1, window: int = 10) -> Condition:
 
     def commit(memory: WindowMemory, origin: Origin, outcome: Outcome) -> WindowMemory:
         del origin
-        return memory._replace(changes=with_outcome(memory.changes, outcome))
+        return memory._replace(deviation=with_outcome(memory.deviation, outcome))
 
     return Condition(init, observe, judge, commit)
 
