@@ -32,6 +32,16 @@ def scalar_dtype(params: Any) -> Any:
     return functools.reduce(jnp.promote_types, widths, jnp.dtype(jnp.float32))
 
 
+def ranged(tree: Any) -> Any:
+    """float16 leaves as float32: the square of 1e-4, or of 1e3, is none of theirs."""
+
+    def leaf_ranged(leaf):
+        half = jnp.result_type(leaf) == jnp.float16
+        return jnp.asarray(leaf, jnp.float32) if half else leaf
+
+    return jax.tree.map(leaf_ranged, tree)
+
+
 def inner(left: Any, right: Any, dtype: Any) -> jax.Array:
     """Real part of ``sum_j left_j right_j``, products and sums in ``dtype`` or wider.
 

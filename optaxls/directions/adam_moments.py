@@ -8,7 +8,7 @@ import optax
 
 from optaxls._core import checks, trees
 from optaxls._core.loss import as_scalar
-from optaxls._core.robust import tempering
+from optaxls._core.robust import factor_at_most_tenfold
 from optaxls.parts.types import Params
 from optaxls.transforms.two_directions import Directions
 
@@ -77,7 +77,7 @@ class Preconditioner(NamedTuple):
             jnp.zeros_like(sqnorm),
         )
         usual = total / jnp.where(weight > 0, weight, 1)
-        factor = tempering(sqnorm, usual)
+        factor = factor_at_most_tenfold(sqnorm, usual)
         return jax.tree.map(lambda g: (factor * g).astype(g.dtype), grad)
 
     def update(self, grad: Params, old: Moments) -> Moments:

@@ -8,11 +8,11 @@ import optax
 
 from optaxls._core import trees
 from optaxls._core.loss import as_scalar
-from optaxls._core.robust import tempering
+from optaxls._core.robust import factor_at_most_tenfold
 
 
 class GuardedState(NamedTuple):
-    """The direction's own state; the mean squared gradient norm, and steps seen."""
+    """The direction's own state; the mean squared gradient norm, and their number."""
 
     direction: Any
     mean_grad_sqnorm: jax.Array
@@ -24,9 +24,10 @@ def guarded(
 ) -> optax.GradientTransformationExtraArgs:
     """``direction`` whose memory no bad batch can spoil.
 
-    A loss or gradient that is not finite gives zeros and leaves the state; a gradient
+    A loss or gradient that is not finite gives zeros and leaves the state. A gradient
     more than ten times as long as those before (root mean square, over the last 100 or
-    so) enters as that long.
+    so) enters as that long. Of float16 leaves the direction sees float32, in which
+    squares of gradients have room; so its state is float32 there.
 
     Args:
       direction: any optax transformation of gradients.
@@ -53,7 +54,8 @@ def guarded(
 
     def init(params: Any) -> GuardedState:
         zero = jnp.zeros((), trees.scalar_dtype(params))
-        state = GuardedState(inner.init(params), zero, jnp.zeros((), jnp.int32))
+        memory = inner.init(trees.ranged(params))
+        state = GuardedState(memory, zero, jnp.zeros((), jnp.int32))
         return trees.fresh(state)
 
     def update(
@@ -69,16 +71,27 @@ def guarded(
         finite = jnp.isfinite(checked)
         # 1 / k at first, so that no bias has to be taken out.
         rate = jnp.maximum(1 / (state.num_seen + 1), 0.01)
-        factor = tempering(sqnorm, state.mean_grad_sqnorm)
+        factor = factor_at_most_tenfold(sqnorm, state.mean_grad_sqnorm)
         mean = state.mean_grad_sqnorm + rate * (
             factor**2 * sqnorm - state.mean_grad_sqnorm
         )
         seen = trees.one_more(state.num_seen)
 
         def go() -> tuple[Any, GuardedState]:
-            entered = jax.tree.map(lambda g: (factor * g).astype(g.dtype), updates)
+            wide = None if params is None else trees.ranged(params)
+            entered = jax.tree.map(
+                lambda g: (factor * g).astype(g.dtype), trees.ranged(updates)
+            )
             moved, memory = inner.update(
-                entered, state.direction, params, value=value, **extra
+                entered, state.direction, wide, value=value, **extra
+            )
+            # Back to float16 where that came in.
+            moved = jax.tree.map(
+                lambda u, g: (
+                    u.astype(g.dtype) if jnp.result_type(g) == jnp.float16 else u
+                ),
+                moved,
+                updates,
             )
             return moved, trees.cast_like(GuardedState(memory, mean, seen), state)
 

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from optaxls._core import checks, trees
+from optaxls._core.robust import MOST
 from optaxls.parts.types import Gate, Memory, Origin, Outcome, keep_memory, no_memory
 
 
@@ -55,11 +56,25 @@ def _count(memory: CountMemory, origin: Origin, outcome: Outcome) -> CountMemory
     return CountMemory(trees.one_more(memory.num_steps))
 
 
+class FirstMemory(NamedTuple):
+    """Searches that succeeded, and those that have failed in a row."""
+
+    num_steps: jax.Array
+    num_failed: jax.Array
+
+
+# So many searches that fail in a row say that the loss cannot be searched.
+_HOPELESS = 10
+
+
 def first(n: int) -> Gate:
     """Searches in the first ``n`` steps only, then trusts the proposal.
 
     A step that cannot be searched, without a slope or with a batch that is not finite,
     does not count, nor does a search that found nothing: a proposal is to be trusted.
+    But ten searches in a row that found nothing are the last: of a loss such as
+    ``l - stop_gradient(l)``, which is 0 wherever it is evaluated, no search can tell
+    more, and each costs its whole budget.
 
     Args:
       n: number of steps, >= 1.
@@ -68,13 +83,14 @@ def first(n: int) -> Gate:
       A gate for ``scale_by_line_search``.
 
     State:
-      ``num_steps``: those whose search succeeded, int32.
+      ``num_steps``: those whose search succeeded; ``num_failed``: searches that have
+      failed in a row; int32.
 
     Raises:
       ValueError: ``n`` lies outside its range.
 
     Cost:
-      No loss evaluation after the first ``n`` steps.
+      No loss evaluation after the first ``n`` steps, or after ten failed searches.
 
     Example:
       >>> import jax.numpy as jnp, optaxls
@@ -94,15 +110,26 @@ def first(n: int) -> Gate:
     """
     checks.require_integer("n", n, 1)
 
-    def should_search(memory: CountMemory, origin: Origin) -> jax.Array:
+    def init(params: Any) -> FirstMemory:
+        del params
+        none = jnp.zeros((), jnp.int32)
+        return FirstMemory(none, none)
+
+    def should_search(memory: FirstMemory, origin: Origin) -> jax.Array:
         del origin
-        return memory.num_steps < n
+        return (memory.num_steps < n) & (memory.num_failed < _HOPELESS)
 
-    def commit(memory: CountMemory, origin: Origin, outcome: Outcome) -> CountMemory:
-        found = (outcome.num_trials > 0) & outcome.accepted
-        return trees.select(found, _count(memory, origin, outcome), memory)
+    def commit(memory: FirstMemory, origin: Origin, outcome: Outcome) -> FirstMemory:
+        del origin
+        searched, (steps, failed) = outcome.num_trials > 0, memory
+        found = searched & outcome.accepted
+        in_a_row = jnp.where(found, 0, trees.one_more(failed))
+        return FirstMemory(
+            jnp.where(found, trees.one_more(steps), steps),
+            jnp.where(searched, in_a_row, failed),
+        )
 
-    return Gate(_count_init, should_search, commit)
+    return Gate(init, should_search, commit)
 
 
 def every(n: int) -> Gate:
@@ -222,8 +249,9 @@ def when_unsteady(
         ratio = jnp.maximum(ratio, 1 / ratio)
         period = jnp.minimum(1 / (ratio - 1 + 1e-8), max_period)
         due = memory.steps_since_search + 1 >= period
-        # Means that lie as far apart as before say nothing of a step that collapsed.
-        due |= jnp.abs(jnp.log(memory.last_step / memory.fast_step)) > jnp.log(10)
+        # A step more than tenfold off the typical one: two means that one batch moved
+        # alike do not show it.
+        due |= jnp.abs(jnp.log(memory.last_step / memory.fast_step)) > jnp.log(MOST)
         return (memory.num_steps < warmup) | due
 
     def commit(

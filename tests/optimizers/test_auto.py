@@ -144,7 +144,8 @@ def test_a_batch_that_nothing_improves_does_not_make_later_steps_short():
 def test_the_first_step_along_a_loss_without_a_bound_is_modest():
     loss_fn = lambda w, scale: -scale * jnp.sum(w)  # noqa: E731
     _, told = steps_of(optaxls.auto(), loss_fn, jnp.zeros(4), [jnp.float32(1.0)] * 2)
-    assert -2.5 <= told[1, 0] < -0.1
+    # A step size of 1 or so: the direction's own unit is all that is known.
+    assert 0.5 <= told[0, 1] <= 1 and -8 <= told[1, 0] < -0.1
 
 
 def test_a_step_too_short_to_move_the_params_grows_again():

@@ -184,10 +184,10 @@ def test_sps(growth):
 @pytest.mark.parametrize("memory", [True, False])
 def test_ponos(memory):
     w, expected, power, mean, weight = [1.0, -2.0], [], 0, 0.0, 0.0
-    decay = 0.75
+    decay, deviation = 0.75, oracle.Deviation()
     for batch in range(NUM_STEPS):
         value, gradient = batch_loss(batch, w), batch_gradient(batch, w)
-        mean, weight = oracle.zhang_hager(mean, weight, value, decay)
+        mean, weight = oracle.zhang_hager(mean, weight, value, decay, deviation)
         sqnorm = sum(g * g for g in gradient)
         first = 0.5 ** (power if memory else 0) * value / (0.1 * sqnorm + 1e-8)
         first = min(max(first, 1e-6), 10.0)
@@ -195,6 +195,7 @@ def test_ponos(memory):
         step, trials, direction = search_step(
             batch, w, first, 0.5, oracle.armijo(0.5), reference
         )
+        deviation.step(step * sqnorm)
         power = max(power + trials - 2, 0)
         w = moved(w, step, direction)
         expected.append((step, trials, w))

@@ -66,11 +66,31 @@ def bracket(loss, verdict, reference, slope, first, factor, budget=100):
     return held, budget, held is not None
 
 
-def zhang_hager(mean, weight, value, decay):
-    """The next mean and weight: Q' = decay Q + 1, C' = (decay Q C + f) / Q'.
+class Deviation:
+    """The typical distance of losses from their reference, and the bound it sets."""
 
-    A loss that is more than ten times |C| above C enters as that.
-    """
-    value = min(value, mean + 10 * abs(mean)) if mean else value
+    def __init__(self):
+        self.first, self.promised, self.typical = True, 0.0, 0.0
+
+    def enter(self, value, reference):
+        """The loss as it is remembered: at most ten deviations above the reference."""
+        distance = 0.0 if self.first else abs(value - reference)
+        deviation, self.first = max(distance, self.promised), False
+        if self.typical > 0:
+            value = min(value, reference + 10 * self.typical)
+            self.typical += 0.1 * (min(deviation, 10 * self.typical) - self.typical)
+        else:
+            self.typical = deviation
+        return value
+
+    def step(self, promised):
+        """After an accepted step that promised this decrease."""
+        self.promised = promised
+        self.typical = self.typical or promised
+
+
+def zhang_hager(mean, weight, value, decay, deviation):
+    """The next mean and weight: Q' = decay Q + 1, C' = (decay Q C + f) / Q'."""
+    value = deviation.enter(value, mean)
     new_weight = decay * weight + 1
     return (decay * weight * mean + value) / new_weight, new_weight

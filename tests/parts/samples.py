@@ -28,6 +28,11 @@ def trial(step_size: float, value: float = 0.0, slope: float = -1.0) -> Trial:
 
 
 def outcome(
-    step_size: float, num_trials: int = 1, accepted: bool = True, value: float = 0.0
+    step_size: float,
+    num_trials: int = 1,
+    accepted: bool = True,
+    value: float = 0.0,
+    slope: float = -1.0,
 ) -> Outcome:
-    return Outcome(trial(step_size, value), jnp.array(num_trials), jnp.array(accepted))
+    tested = trial(step_size, value, slope)
+    return Outcome(tested, jnp.array(num_trials), jnp.array(accepted))

@@ -67,11 +67,13 @@ values = st.lists(
 @given(values, st.sampled_from([0.0, 0.3, 0.9, 1.0]))
 def test_zhang_hager_is_the_recursion(losses, decay):
     condition = optaxls.zhang_hager(0.25, decay)
-    memory = condition.init(jnp.ones(1))
+    memory, deviation = condition.init(jnp.ones(1)), oracle.Deviation()
     mean = weight = 0.0
     for value in losses:
         memory = condition.observe(memory, origin(value))
-        mean, weight = oracle.zhang_hager(mean, weight, value, decay)
+        mean, weight = oracle.zhang_hager(mean, weight, value, decay, deviation)
+        memory = condition.commit(memory, origin(value), outcome(0.5))
+        deviation.step(0.5)
     assert float(memory.mean_value) == pytest.approx(mean, rel=1e-4, abs=1e-4)
     assert float(memory.total_weight) == pytest.approx(weight, rel=1e-5)
     reference = max(float(memory.mean_value), losses[-1])
@@ -79,17 +81,18 @@ def test_zhang_hager_is_the_recursion(losses, decay):
     assert float(verdict.too_long) == pytest.approx(7.0 - reference + 0.25 * 2.0)
 
 
-@pytest.mark.parametrize("usual", [2.0, -2.0])
+@pytest.mark.parametrize("typical", [2.0, 0.0, -2.0])
 @pytest.mark.parametrize(
     "condition", [optaxls.zhang_hager(0.5), optaxls.window_armijo(0.5, 3)]
 )
-def test_a_loss_that_exploded_does_not_rule_the_reference(condition, usual):
+def test_a_loss_that_exploded_does_not_rule_the_reference(condition, typical):
     memory = condition.init(jnp.ones(1))
-    for value in (usual, usual, 1e12):
+    for value in (typical, 1e12, typical):
         memory = condition.observe(memory, origin(value))
-    memory = condition.observe(memory, origin(usual))
-    allowed = -condition.judge(memory, origin(usual), trial(0.0, 0.0)).too_long
-    assert usual < allowed <= usual + 10 * abs(usual)
+        memory = condition.commit(memory, origin(value), outcome(0.5))
+    allowed = -condition.judge(memory, origin(typical), trial(0.0, 0.0)).too_long
+    # The only step before promised 0.5.
+    assert typical < allowed <= typical + 10 * 0.5
 
 
 def test_zhang_hager_with_decay_one_averages_and_with_zero_is_armijo():
@@ -117,13 +120,14 @@ def test_zhang_hager_never_refers_to_less_than_the_present_loss():
 @example([0.0625, 1.0, 0.0], 2)
 def test_window_armijo_refers_to_the_largest_of_the_last_losses(losses, window):
     condition = optaxls.window_armijo(0.25, window)
-    memory = condition.init(jnp.ones(1))
+    memory, deviation = condition.init(jnp.ones(1)), oracle.Deviation()
     entered = []
     for value in losses:
         memory = condition.observe(memory, origin(value))
-        # One that exploded enters as the usual and ten times that.
-        usual = max(entered[-window:], default=0.0)
-        entered.append(min(value, usual + 10 * abs(usual)) if usual else value)
+        largest = max(entered[-window:], default=0.0)
+        entered.append(deviation.enter(value, largest))
+        memory = condition.commit(memory, origin(value), outcome(0.25))
+        deviation.step(0.25)
     verdict = condition.judge(memory, origin(losses[-1]), trial(2.0, 7.0))
     reference = max(*entered[-window:], losses[-1])
     expected = 7.0 - reference + 0.25 * 2.0

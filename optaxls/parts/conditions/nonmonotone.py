@@ -6,16 +6,24 @@ import jax
 import jax.numpy as jnp
 
 from optaxls._core import checks, trees
-from optaxls._core.robust import tempered_value
+from optaxls._core.robust import (
+    DeviationMemory,
+    at_most_tenfold,
+    loss_at_most_tenfold,
+    no_deviation,
+    with_loss,
+    with_outcome,
+)
 from optaxls.parts.conditions._excess import armijo_excess
 from optaxls.parts.types import Condition, Origin, Outcome, Trial, Verdict, keep_memory
 
 
 class ZhangHagerMemory(NamedTuple):
-    """Weighted mean of the losses so far, and the sum of their weights."""
+    """Weighted mean of the losses so far, sum of their weights, typical deviation."""
 
     mean_value: jax.Array
     total_weight: jax.Array
+    deviation: DeviationMemory
 
 
 def zhang_hager(c: float = 0.5, decay: float = 1.0) -> Condition:
@@ -23,9 +31,13 @@ def zhang_hager(c: float = 0.5, decay: float = 1.0) -> Condition:
 
     :math:`f(w_+) \le \max(C_k, f(w)) + c\,\langle g, w_+ - w\rangle` with
     :math:`Q_k = \xi Q_{k-1} + 1` and
-    :math:`C_k = (\xi Q_{k-1} C_{k-1} + f(w))/Q_k`. A loss more than :math:`10|C|` above
-    :math:`C` enters it as no more than that: published code keeps a batch that exploded
-    in its reference for good.
+    :math:`C_k = (\xi Q_{k-1} C_{k-1} + f(w))/Q_k`. A loss enters the mean as at most
+    ten typical deviations above it. Published code keeps a batch that exploded
+    in its mean for good.
+
+    As published, :math:`\xi = 1` never forgets. Where the scale of the loss falls for
+    good, by a hundred say, steps may climb up to the old mean, and that takes a hundred
+    times the steps before to come down. Take 0.9 there, or a new state.
 
     Args:
       c: dimensionless, in (0, 1).
@@ -37,7 +49,8 @@ def zhang_hager(c: float = 0.5, decay: float = 1.0) -> Condition:
       A condition for ``scale_by_line_search``.
 
     State:
-      ``mean_value`` C and ``total_weight`` Q, scalars.
+      ``mean_value`` C and ``total_weight`` Q, scalars; ``deviation``: the typical
+      distance of a loss from C, and the last promised decrease.
 
     Raises:
       ValueError: an argument lies outside its range.
@@ -64,35 +77,46 @@ def zhang_hager(c: float = 0.5, decay: float = 1.0) -> Condition:
     checks.require("decay", decay, "[0, 1]")
 
     def init(params: Any) -> ZhangHagerMemory:
-        zero = jnp.zeros((), trees.scalar_dtype(params))
-        return ZhangHagerMemory(zero, zero)
+        dtype = trees.scalar_dtype(params)
+        zero = jnp.zeros((), dtype)
+        return ZhangHagerMemory(zero, zero, no_deviation(dtype))
 
     def observe(memory: ZhangHagerMemory, origin: Origin) -> ZhangHagerMemory:
         old_weight = decay * memory.total_weight
         weight = old_weight + 1
-        value = tempered_value(origin.value, memory.mean_value)
-        mean = (old_weight * memory.mean_value + value) / weight
-        return ZhangHagerMemory(mean, weight)
+        value, old = origin.value, memory.mean_value
+        entered = loss_at_most_tenfold(value, old, memory.deviation)
+        mean = (old_weight * old + entered) / weight
+        known = memory.total_weight > 0
+        deviation = with_loss(memory.deviation, value, old, known)
+        return ZhangHagerMemory(mean, weight, deviation)
 
     def judge(memory: ZhangHagerMemory, origin: Origin, trial: Trial) -> Verdict:
         reference = jnp.maximum(memory.mean_value, origin.value)
         return Verdict(armijo_excess(trial, reference, c))
 
-    return Condition(init, observe, judge, keep_memory)
+    def commit(
+        memory: ZhangHagerMemory, origin: Origin, outcome: Outcome
+    ) -> ZhangHagerMemory:
+        del origin
+        return memory._replace(deviation=with_outcome(memory.deviation, outcome))
+
+    return Condition(init, observe, judge, commit)
 
 
 class WindowMemory(NamedTuple):
-    """The last losses, newest first; -inf where none has been seen."""
+    """The last losses, newest first, -inf where there was none; typical deviation."""
 
     recent_values: jax.Array
+    deviation: DeviationMemory
 
 
 def window_armijo(c: float = 0.1, window: int = 10) -> Condition:
     r"""Nonmonotone Armijo against the largest of the last ``window`` losses.
 
     :math:`f(w_+) \le \max_{0 \le j < M} f_{k-j} + c\,\langle g, w_+ - w\rangle`, the
-    present loss included; a loss that exploded enters the window tempered, as in
-    ``zhang_hager``.
+    present loss included. A loss enters the window as at most ten typical deviations above
+    that, as in ``zhang_hager``.
 
     Args:
       c: dimensionless, in (0, 1).
@@ -102,7 +126,7 @@ def window_armijo(c: float = 0.1, window: int = 10) -> Condition:
       A condition for ``scale_by_line_search``.
 
     State:
-      ``recent_values``, shape (window,).
+      ``recent_values``, shape (window,); ``deviation`` as in ``zhang_hager``.
 
     Raises:
       ValueError: an argument lies outside its range.
@@ -127,18 +151,26 @@ def window_armijo(c: float = 0.1, window: int = 10) -> Condition:
     checks.require_integer("window", window, 1)
 
     def init(params: Any) -> WindowMemory:
-        return WindowMemory(jnp.full(window, -jnp.inf, trees.scalar_dtype(params)))
+        dtype = trees.scalar_dtype(params)
+        return WindowMemory(jnp.full(window, -jnp.inf, dtype), no_deviation(dtype))
 
     def observe(memory: WindowMemory, origin: Origin) -> WindowMemory:
-        values = jnp.roll(memory.recent_values, 1)
-        value = tempered_value(origin.value, jnp.max(memory.recent_values))
-        return WindowMemory(values.at[0].set(value.astype(values.dtype)))
+        values, largest = memory.recent_values, jnp.max(memory.recent_values)
+        value = origin.value.astype(values.dtype)
+        known = jnp.isfinite(largest)
+        entered = loss_at_most_tenfold(value, largest, memory.deviation)
+        deviation = with_loss(memory.deviation, value, largest, known)
+        return WindowMemory(jnp.roll(values, 1).at[0].set(entered), deviation)
 
     def judge(memory: WindowMemory, origin: Origin, trial: Trial) -> Verdict:
         reference = jnp.maximum(jnp.max(memory.recent_values), origin.value)
         return Verdict(armijo_excess(trial, reference, c))
 
-    return Condition(init, observe, judge, keep_memory)
+    def commit(memory: WindowMemory, origin: Origin, outcome: Outcome) -> WindowMemory:
+        del origin
+        return memory._replace(deviation=with_outcome(memory.deviation, outcome))
+
+    return Condition(init, observe, judge, commit)
 
 
 class SmoothedMemory(NamedTuple):
@@ -164,7 +196,7 @@ def smoothed_armijo(c: float = 0.5, decay: float = 0.9) -> Condition:
 
     and then :math:`\bar\Delta \leftarrow \beta\bar\Delta + (1-\beta)\Delta`. One bad
     batch no longer cuts the step; a single step may raise its batch's loss. A batch
-    enters as at most ten times as steep as the average, and a failed search lets both
+    enters as at most ten times as steep as is typical, and a failed search lets both
     averages fade.
 
     Args:
@@ -220,11 +252,11 @@ def smoothed_armijo(c: float = 0.5, decay: float = 0.9) -> Condition:
         # and so both fade, until the test is Armijo's.
         searched = outcome.num_trials > 0
         faded = jax.tree.map(lambda mean: decay * mean, memory)
-        # An exploded batch enters as one ten times as steep as the average.
-        known = memory.mean_steepness > 0
-        usual = memory.mean_steepness / jnp.where(known, memory.share_seen, 1)
-        bound = 10 * usual / jnp.where(known, -origin.slope, 1)
-        weight = jnp.where(known, jnp.minimum(bound, 1), 1)
+        # A batch that exploded enters as one ten times as steep as is typical.
+        known = memory.share_seen > 0
+        typical = memory.mean_steepness / jnp.where(known, memory.share_seen, 1)
+        steepness = at_most_tenfold(-origin.slope, typical)
+        weight = steepness / jnp.where(origin.slope < 0, -origin.slope, 1)
         decrease = weight * (origin.value - outcome.trial.value)
         new = SmoothedMemory(
             # Below 0 it would ask of every later step to make up for the past.

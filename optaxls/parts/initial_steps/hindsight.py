@@ -6,16 +6,18 @@ import jax
 import jax.numpy as jnp
 
 from optaxls._core import checks, trees
-from optaxls._core.robust import at_most_tenfold
+from optaxls._core.robust import FAR_BELOW, at_most_tenfold, shortest
 from optaxls.parts.types import InitialStep, Origin, Outcome
 
 
 class HindsightMemory(NamedTuple):
-    """The mean iterate, the slope against it, its means, what is usual, the step size.
+    """The mean iterate, slopes and losses so far, the step size.
 
-    ``way_slope`` is the slope of the last step's batch, ``mean_steepness`` the usual
-    slope along the direction per unit of distance, ``hindsight_step`` what was judged
-    right, ``recent_step`` the longest that was taken of late.
+    ``way_slope``: the slope of the last batch along the offset from the mean iterate.
+    ``mean_abs_value``: the typical size of the loss. ``mean_steepness``: the typical
+    slope along the direction, per unit of distance. ``mean_decrease``: the decrease
+    that steps typically promised, before a brake. ``hindsight_step``: the step size
+    that the next correction starts from. ``recent_step``: the longest taken of late.
     """
 
     mean_params: Any
@@ -24,6 +26,7 @@ class HindsightMemory(NamedTuple):
     mean_abs_slope: jax.Array
     mean_abs_value: jax.Array
     mean_steepness: jax.Array
+    mean_decrease: jax.Array
     hindsight_step: jax.Array
     recent_step: jax.Array
     num_judged: jax.Array
@@ -78,10 +81,11 @@ def _judged(memory: HindsightMemory, origin: Origin, decay: Any) -> HindsightMem
     """The memory after a look back from ``origin``, the step size not yet changed."""
     way_slope = _slope_of_way(memory, origin)
     seen = (memory.num_judged - 1).astype(way_slope.dtype)
-    usual = memory.mean_abs_slope / jnp.maximum(1 - decay**seen, 1 - decay)
-    # The first slope has nothing but the losses to be compared with.
-    usual = jnp.where(seen > 1, usual, memory.mean_abs_value)
-    slope = at_most_tenfold(way_slope, usual)
+    typical = memory.mean_abs_slope / jnp.maximum(1 - decay**seen, 1 - decay)
+    # The first slope is compared with what the steps so far promised: both are
+    # differences of losses.
+    typical = jnp.where(seen > 1, typical, memory.mean_decrease)
+    slope = at_most_tenfold(way_slope, typical)
     value, steepness = jnp.abs(origin.value), _steepness(origin)
 
     def mean(old: jax.Array, number: jax.Array) -> jax.Array:
@@ -112,19 +116,45 @@ def _corrected(
     return memory.hindsight_step * jnp.exp(gain * excess)
 
 
-def _braked(step_size: jax.Array, seen: HindsightMemory, origin: Origin) -> jax.Array:
-    """Promises no more decrease than the loss is large, also at the usual steepness.
+def _decrease_rate(seen: HindsightMemory, origin: Origin) -> jax.Array:
+    """The decrease that a step promises, per unit of step size.
 
     A batch that is fitted has no slope, so that no step along its direction seems too
-    long. The others pay for it: a direction such as the sign is as long as ever.
-    A hundredth of the usual loss is always allowed, so that a loss may become
+    long. The others pay for it: a direction such as the sign is as long as ever. So the
+    typical slope counts as well.
+    """
+    typical = seen.mean_steepness * jnp.sqrt(origin.direction_sqnorm)
+    typical = jnp.where(jnp.isfinite(typical), typical, 0)
+    return jnp.maximum(-origin.slope, typical)
+
+
+def _braked(step_size: jax.Array, seen: HindsightMemory, origin: Origin) -> jax.Array:
+    """A step size that promises no more decrease than the loss is large.
+
+    A hundredth of the typical loss is always allowed, so that a loss may become
     negative: the loss of one batch alone would hold it back at 0 for good.
+
+    Losses a hundred times smaller than what steps typically promise are measured from
+    elsewhere, such as from where the step starts. They brake nothing.
     """
     most = jnp.maximum(jnp.abs(origin.value), seen.mean_abs_value / 100)
-    usual = seen.mean_steepness * jnp.sqrt(origin.direction_sqnorm)
-    promise = step_size * jnp.maximum(-origin.slope, usual)
-    too_much = (seen.num_judged > 0) & (promise > most)
-    return jnp.where(too_much, step_size * (most / promise), step_size)
+    rate = _decrease_rate(seen, origin)
+    # A quotient, not a product that may overflow.
+    longest = jnp.maximum(most / jnp.where(rate > 0, rate, 1), shortest(rate.dtype))
+    measures = 100 * seen.mean_abs_value > seen.mean_decrease
+    brakes = (seen.num_judged > 0) & measures & (rate > 0)
+    return jnp.where(brakes, jnp.minimum(step_size, longest), step_size)
+
+
+def _mean_decrease(
+    memory: HindsightMemory, promised: jax.Array, decay: Any
+) -> jax.Array:
+    """The typical promise, with that of one more step: at most tenfold."""
+    old = memory.mean_decrease
+    # One that overflowed says nothing.
+    promised = jnp.where(jnp.isfinite(promised), promised, old)
+    mean = decay * old + (1 - decay) * at_most_tenfold(promised, old)
+    return jnp.where(old > 0, mean, promised)
 
 
 def _wide(params: Any) -> Any:
@@ -159,15 +189,20 @@ def hindsight(
 
     The test sees a step that is too long one step late. So none is proposed that
     promises more decrease than the loss is large:
-    :math:`\eta \max(-\langle g, d\rangle, R\|d\|) \le \max(|f|, V/100)` with V the
-    mean of the batches' :math:`|f|` and R that of
-    :math:`|\langle g, d\rangle| / \|d\|`, the usual slope per unit of distance. That
-    brakes one batch; what is remembered is at most twice the longest step taken of late
-    (10 steps or so, by ``decay``). Near 0, where a network of ReLUs would die of one
-    long step, it is the Polyak step, and a batch that is fitted already makes but a
-    short one, however long its direction; a loss far from 0, above or below, is not
-    braked. A loss of exactly 0 brakes its own step and shortens nothing that is
-    remembered. Steps along which no slope is ever seen are too short to move the
+    :math:`\eta \max(-\langle g, d\rangle, R\|d\|) \le \max(|f|, V/100)`. V is the
+    mean of the batches' :math:`|f|`, R that of
+    :math:`|\langle g, d\rangle| / \|d\|`, the typical slope per unit of distance.
+
+    This brake is the one place where the loss's offset counts. It is made for losses
+    that cannot be negative: near 0 it gives the Polyak step, where a network of ReLUs
+    would die of one long step. A batch that is fitted already makes but a short step,
+    however long its direction. A loss far from 0, above or below, is not braked. Nor is
+    one with :math:`V \le D/100`, where D is the decrease that steps typically promise:
+    such losses are measured from elsewhere, often from where the step starts.
+
+    A brake holds for one batch. What is remembered is at most twice the longest step
+    of late (10 steps or so, by ``decay``). A loss of exactly 0 shortens nothing that
+    is remembered. Steps along which no slope is ever seen are too short to move the
     params, and grow.
 
     Args:
@@ -184,9 +219,9 @@ def hindsight(
 
     State:
       ``hindsight_step``, ``way_slope`` (h), ``mean_slope``, ``mean_abs_slope``,
-      ``mean_abs_value``, ``mean_steepness``, ``recent_step``, scalars; ``mean_params``,
-      like params, float32 or wider; ``num_judged``, int32. A batch that is not finite
-      leaves all of them.
+      ``mean_abs_value`` (V), ``mean_steepness`` (R), ``mean_decrease`` (D),
+      ``recent_step``, scalars; ``mean_params``, like params, float32 or wider;
+      ``num_judged``, int32. A batch that is not finite leaves all of them.
 
     Raises:
       ValueError: an argument lies outside its range.
@@ -219,7 +254,7 @@ def hindsight(
         first = jnp.asarray(initial_step_size, zero.dtype)
         none = jnp.zeros((), jnp.int32)
         return HindsightMemory(
-            _wide(params), zero, zero, zero, zero, zero, first, zero, none
+            _wide(params), zero, zero, zero, zero, zero, zero, first, zero, none
         )
 
     def propose(memory: HindsightMemory, origin: Origin) -> jax.Array:
@@ -231,22 +266,24 @@ def hindsight(
     ) -> HindsightMemory:
         seen = _judged(memory, origin, decay)
         judged = _corrected(memory, seen, rate, tolerance)
-        applied = outcome.trial.step_size
+        applied, searched = outcome.trial.step_size, outcome.num_trials > 0
         # What is judged are the steps taken: one much longer than those, because brakes
         # or a cap held it back, would take long to come down to where it matters.
         # A loss of exactly 0 is a rounded one, whose brake says nothing of the steps.
         kept_share = jnp.where(origin.value == 0, 1, decay)
         recent = jnp.maximum(applied, kept_share * memory.recent_step)
-        kept = jnp.minimum(judged, 2 * recent)
+        kept = jnp.maximum(jnp.minimum(judged, 2 * recent), shortest(recent.dtype))
+        promised = jnp.where(searched, applied, judged) * _decrease_rate(seen, origin)
         new = seen._replace(
             mean_params=_mean_with(memory, origin.params),
-            hindsight_step=jnp.where(outcome.num_trials > 0, applied, kept),
+            mean_decrease=_mean_decrease(memory, promised, decay),
+            hindsight_step=jnp.where(searched, applied, kept),
             recent_step=recent,
             num_judged=trees.one_more(memory.num_judged),
         )
         # Where nothing moved there was nothing to judge. A search that failed is gone
         # on with, but not one over many decades: that was the batch's fault.
-        stands = (outcome.num_trials > 0) & (applied > 1e-12 * initial_step_size)
+        stands = searched & (applied > FAR_BELOW * initial_step_size)
         step_size = jnp.where(stands, applied, memory.hindsight_step)
         held = memory._replace(hindsight_step=step_size)
         return trees.select(outcome.accepted, new, held)

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from optaxls._core import checks, trees
-from optaxls._core.robust import COLLAPSE, resume, start
+from optaxls._core.robust import COLLAPSE, resume, shortest, start
 from optaxls.parts.initial_steps._polyak_ratio import polyak_ratio
 from optaxls.parts.types import InitialStep, Memory, Origin, Outcome
 
@@ -95,8 +95,7 @@ def polyak(
             return past
         # e backtracks are e + 1 trials; without a search nothing is learned.
         # The cap keeps delta**l from underflowing to 0, from which nothing grows.
-        least = jnp.sqrt(jnp.finfo(past.level.dtype).tiny)
-        most = jnp.floor(jnp.log(least) / jnp.log(memory))
+        most = jnp.floor(jnp.log(shortest(past.level.dtype)) / jnp.log(memory))
         power = jnp.clip(past.level + outcome.num_trials - 2, 0, most)
         level = jnp.where(outcome.num_trials > 0, power, past.level)
         collapsed = memory ** (level - past.level) < COLLAPSE

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import optax
 
 from optaxls._core import checks, trees
-from optaxls._core.robust import COLLAPSE, ResumeMemory, resume, start
+from optaxls._core.robust import COLLAPSE, ResumeMemory, resume, shortest, start
 from optaxls.parts.types import (
     InitialStep,
     Memory,
@@ -118,7 +118,7 @@ def grow(
     def commit(memory: ResumeMemory, origin: Origin, outcome: Outcome) -> ResumeMemory:
         del origin
         # A chain of failures must not underflow to 0, from which nothing grows.
-        least = jnp.sqrt(jnp.finfo(memory.level.dtype).tiny)
+        least = shortest(memory.level.dtype)
         reached = jnp.maximum(outcome.trial.step_size, least)
         level = jnp.where(outcome.num_trials > 0, reached, memory.level)
         collapsed = level < COLLAPSE * memory.level
