@@ -1,4 +1,4 @@
-"""For all tests: CPU only; at the end the count of goldens and the doctor's table."""
+"""For all tests: CPU only; at the end goldens, doctor's table, shares of lines."""
 
 import os
 from collections import Counter
@@ -18,11 +18,12 @@ def pytest_terminal_summary(terminalreporter):
         if verdicts:
             numbers = ", ".join(f"{n} {kind}" for kind, n in sorted(verdicts.items()))
             terminalreporter.write_line(f"goldens, {title}: {numbers}")
+    told = {"doctor": "doctor", "shares": "lines of library : tests : examples"}
     rows = [
-        value
+        f"{told[name]}: {value}"
         for report in terminalreporter.stats.get("passed", [])
         for name, value in getattr(report, "user_properties", [])
-        if name == "doctor"
+        if name in told
     ]
     for row in sorted(rows):
-        terminalreporter.write_line(f"doctor: {row}")
+        terminalreporter.write_line(row)
