@@ -1,6 +1,6 @@
 """The promises hold on nasty losses: every optimizer, thousands of drawn cases.
 
-A case is a start, a run of nasty losses, wrong signs and noise, see ```cases```.
+A case is a start, a run of nasty losses, wrong signs and noise, see ``nasty_losses``.
 Each optimizer meets ``EXAMPLES`` batches of ``BATCH`` drawn cases, so that there are
 ``len(ALIASES) * EXAMPLES * BATCH`` cases, each of ``LENGTH`` steps.
 """

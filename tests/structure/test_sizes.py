@@ -9,6 +9,7 @@ from tests.structure.source import (
     EXAMPLES,
     FILES,
     PACKAGE,
+    ROOT,
     TESTS,
     code_lines,
     functions,
@@ -102,3 +103,10 @@ def test_the_shares_of_library_tests_and_examples(record_property):
     ratio = f"1 : {tests / library:.2f} : {examples / library:.2f}"
     record_property("shares", f"{ratio}, of {library} lines in the library")
     assert tests < 2.5 * library
+
+
+def test_ci_runs_the_test_command_of_the_readme():
+    blocks = (ROOT / "README.md").read_text().split("```bash\n")[1:]
+    lines = [line for block in blocks for line in block.split("```")[0].splitlines()]
+    (command,) = {line for line in lines if line.endswith("pytest -n 2")}
+    assert command in (ROOT / ".ci" / "run").read_text().splitlines()
