@@ -247,7 +247,7 @@ def mixed_loss(model):
     return 0.5 * jnp.sum(hidden**2) + 0.5 * jnp.sum(model.head[0] ** 2)
 
 
-@each_kind
+@rows("sps", "ponos", "adam_sls_momentum", "auto")
 def test_a_nested_dataclass_of_mixed_dtypes(name):
     """bf16, f32, f64, a frozen int8 and None: each leaf keeps its dtype, also in the
     state, and what can be trained is."""

@@ -298,7 +298,13 @@ def interpolated_least_squares():
     return lambda w: 0.5 * jnp.mean((rows @ w - targets) ** 2), 0 * solution
 
 
-@pytest.mark.parametrize("problem", [matrix_factorisation, interpolated_least_squares])
+@pytest.mark.parametrize(
+    "problem",
+    [
+        interpolated_least_squares,
+        pytest.param(matrix_factorisation, marks=pytest.mark.slow),
+    ],
+)
 def test_rounding_does_not_collapse_the_step_size(problem):
     """The authors' SLS in float32: near a loss of 1e-10 the test fails by rounding
     alone, and the step size falls from 0.18 to 2.9e-7."""

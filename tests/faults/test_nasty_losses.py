@@ -17,16 +17,16 @@ from hypothesis import strategies as st
 from tests.faults import nasty_losses
 from tests.faults.nasty_losses import LOSSES, NASTY, TREES, WARM, Case, Record
 from tests.problems import ALIASES, SEARCHING
-from tests.rows import KINDS
 
 BATCH, EXAMPLES, MAX_TRIALS = 64, 2, 100
+QUICK = ("sls", "ponos", "sps", "adam_sls_momentum", "auto")
 MONOTONE = [
     name
     for name in SEARCHING
     if name.startswith(("sls", "adam_sls", "amsgrad", "auto"))
 ]
 MONOTONE.remove("sls_extragradient")
-# A row of each kind on one tree; in the slow tests the other optimizers, and every
+# Five kinds of optimizers on one tree; in the slow tests the others, and every
 # other one on a second tree.
 _TURN = {name: list(TREES)[i % len(TREES)] for i, name in enumerate(ALIASES)}
 _SECOND = {name: list(TREES)[(i + 1) % len(TREES)] for i, name in enumerate(ALIASES)}
@@ -40,7 +40,7 @@ _TREES_OF = {
 def _combination(name: str, tree: str) -> Any:
     # Tests of one program go to one worker.
     marks = [pytest.mark.xdist_group(f"faults_{name}_{tree}")]
-    if _TURN[name] != tree or name not in KINDS:
+    if _TURN[name] != tree or name not in QUICK:
         marks.append(pytest.mark.slow)
     return pytest.param(name, tree, marks=marks)
 

@@ -99,7 +99,7 @@ def covered(configs: dict[str, dict[str, Any]], quick: int | None = None) -> lis
     return params
 
 
-@pytest.mark.parametrize("name", covered(EXTRACT, quick=2))
+@pytest.mark.parametrize("name", covered(EXTRACT, quick=1))
 def test_extract(name, record_property):
     check(name, EXTRACT[name], *problems.extract_golden(name, EXTRACT[name]))
     record_property("golden_extract", verdict(name, EXTRACT[name]))
