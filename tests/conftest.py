@@ -1,28 +1,65 @@
-"""For all tests: CPU only; at the end the count of goldens and the doctor's table."""
+"""For all tests: CPU only; one worker for what shares a program; the last lines."""
 
 import os
 from collections import Counter
 
+import pytest
+
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+# The longest files, begun first so that no worker waits for another at the end.
+LONG = (
+    "tests/examples/test_resume.py",
+    "tests/examples/test_loop.py",
+    "tests/diagnostics/",
+    "tests/test_readme.py",
+    "tests/examples/",
+    "tests/optimizers/test_auto.py",
+    "tests/interop/test_interop.py",
+)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config):
+    """``pytest -n 2`` hands out groups of tests, in the order given below."""
+    if getattr(config.option, "dist", "no") == "load":
+        config.option.dist = "loadgroup"
+        config.option.loadscopereorder = False
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config, items):
+    """The group of a test: its own, else that of its optimizer, else its file."""
+    if not getattr(config.option, "loadgroup", False):
+        return
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            given = getattr(item, "callspec", None)
+            name = given.params.get("name") if given is not None else None
+            group = name if isinstance(name, str) else item.nodeid.split("::")[0]
+            item.add_marker(pytest.mark.xdist_group(group))
+
+    def turn(item):
+        """Where a long file is in the list, else behind it."""
+        begins = [item.nodeid.startswith(long) for long in LONG]
+        return begins.index(True) if any(begins) else len(LONG)
+
+    items.sort(key=turn)
 
 
 def pytest_terminal_summary(terminalreporter):
     """Goldens matched, the doctor's rows; here, where the xdist controller finds it."""
+    properties = [
+        pair
+        for report in terminalreporter.stats.get("passed", [])
+        for pair in getattr(report, "user_properties", [])
+    ]
     for key, title in (("golden", "full set"), ("golden_extract", "extract")):
-        verdicts = Counter(
-            value
-            for report in terminalreporter.stats.get("passed", [])
-            for name, value in getattr(report, "user_properties", [])
-            if name == key
-        )
+        verdicts = Counter(value for name, value in properties if name == key)
         if verdicts:
             numbers = ", ".join(f"{n} {kind}" for kind, n in sorted(verdicts.items()))
             terminalreporter.write_line(f"goldens, {title}: {numbers}")
-    rows = [
-        value
-        for report in terminalreporter.stats.get("passed", [])
-        for name, value in getattr(report, "user_properties", [])
-        if name == "doctor"
-    ]
+    told = {"doctor": "doctor", "shares": "lines of library : tests : examples"}
+    rows = [f"{told[name]}: {value}" for name, value in properties if name in told]
     for row in sorted(rows):
-        terminalreporter.write_line(f"doctor: {row}")
+        terminalreporter.write_line(row)

@@ -4,8 +4,6 @@
 # pyright: reportAttributeAccessIssue=false, reportIndexIssue=false
 # pyright: reportArgumentType=false
 
-import functools
-
 import chex
 import jax
 import jax.numpy as jnp
@@ -16,8 +14,7 @@ import optaxls
 from tests import problems
 from tests.compilations import compilations
 from tests.problems import GOOD, RULES, Fault, quadratic, quadratic_params
-
-every_alias = pytest.mark.parametrize("name", RULES)
+from tests.rows import KINDS, each_kind, every_row, programs
 
 
 def arguments(params, loss=quadratic):
@@ -53,7 +50,7 @@ def steps(optimizer, params, num_steps, loss=quadratic):
         yield params, state, updates
 
 
-KINDS = {
+DTYPES = {
     "float32": (False, jnp.float32, jnp.float32),
     "bfloat16": (False, jnp.bfloat16, jnp.float32),
     "float16": (False, jnp.float16, jnp.float32),
@@ -72,10 +69,21 @@ def traced_step(optimizer, params, state, loss=quadratic):
     return jax.eval_shape(step, params, state)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@every_alias
+# All dtypes for a row of each kind; for the others one dtype, the rest slow.
+TYPED = [
+    pytest.param(
+        name,
+        kind,
+        marks=() if name in KINDS or kind == "bfloat16" else pytest.mark.slow,
+    )
+    for name in RULES
+    for kind in DTYPES
+]
+
+
+@pytest.mark.parametrize(("name", "kind"), TYPED)
 def test_states_and_updates_never_change_their_types(name, kind):
-    x64, dtype, scalar_dtype = KINDS[kind]
+    x64, dtype, scalar_dtype = DTYPES[kind]
     with jax.enable_x64(x64):
         params = quadratic_params(dtype)
         optimizer = RULES[name].make()
@@ -89,7 +97,7 @@ def test_states_and_updates_never_change_their_types(name, kind):
         assert report["accepted"].dtype == jnp.bool_
 
 
-@every_alias
+@each_kind
 def test_a_float64_loss_of_float32_params_keeps_the_types(name):
     with jax.enable_x64(True):
         optimizer, params = RULES[name].make(), quadratic_params()
@@ -101,58 +109,22 @@ def test_a_float64_loss_of_float32_params_keeps_the_types(name):
         chex.assert_trees_all_equal_shapes_and_dtypes(updates, params)
 
 
-@every_alias
-def test_mixed_dtypes_none_and_empty_leaves_go_through(name):
-    params = quadratic_params(jnp.bfloat16) | {"b": jnp.array(2.0, jnp.float32)}
-    params |= {"none": None, "empty": {}, "pair": (jnp.ones((2, 1)),)}
-
-    def loss(params):
-        return quadratic(params) + jnp.sum(params["pair"][0] ** 2)
-
-    optimizer = RULES[name].make()
-    state = optimizer.init(params)
-    grad, given = arguments(params, loss)
-    updates, new_state = optimizer.update(grad, state, params, **given)
-    chex.assert_trees_all_equal_shapes_and_dtypes(updates, params)
-    assert signature(new_state) == signature(state)
-    slope = sum(
-        jnp.vdot(g.astype(jnp.float32), u.astype(jnp.float32))
-        for g, u in zip(jax.tree.leaves(grad), jax.tree.leaves(updates), strict=True)
-    )
-    assert slope < 0
-
-
-@every_alias
-def test_an_empty_tree_gives_no_step(name):
-    optimizer = RULES[name].make()
-    grad, given = {}, {"value": jnp.array(1.0), "grad": {}}
-    given |= {"value_fn": lambda params: jnp.array(0.0), "grad_fn": lambda params: {}}
-    updates, state = optimizer.update(grad, optimizer.init({}), {}, **given)
-    assert updates == {}
-    report = optaxls.metrics(state)
-    assert report["step_size"] == 0 and not report["accepted"]
-
-
-@every_alias
-def test_jit_equals_eager(name):
-    optimizer = RULES[name].make()
-    params = quadratic_params()
-    state = optimizer.init(params)
-    compiled = problems.run(name, [GOOD] * 2)
-    for record in compiled:
-        grad, given = arguments(params)
-        updates, state = optimizer.update(grad, state, params, **given)
-        params = optax.apply_updates(params, updates)
+@programs("sls", "ponos", "adam_sls_momentum", "auto")
+def test_an_eager_step_is_the_jitted_one_and_the_second_compiles_nothing(name):
+    """And the second sees its own batch, not the first one's."""
+    optimizer, params = RULES[name].make(), quadratic_params()
+    state, step = optimizer.init(params), problems.faulty_update(optimizer)
+    faults = [GOOD, Fault(value=1.25, trial=1.25)]
+    for fault, record in zip(faults, problems.run(name, faults), strict=True):
+        with compilations() as compiled:
+            params, state, _ = step(params, state, problems.as_arrays(fault))
         assert optaxls.metrics(state)["num_trials"] == record["num_trials"]
-    chex.assert_trees_all_close(params, compiled[-1]["params"], rtol=1e-5, atol=1e-6)
-    chex.assert_trees_all_close(state, compiled[-1]["state"], rtol=1e-4, atol=1e-6)
+        chex.assert_trees_all_close(params, record["params"], rtol=1e-5, atol=1e-6)
+        chex.assert_trees_all_close(state, record["state"], rtol=1e-4, atol=1e-6)
+    assert compiled == []
 
 
-# Variants that differ by a number only; compiling a vmapped scan takes long.
-SAME_PROGRAM = {"sls_keep", "sls_restart", "ponos_forgetful", "salsa_ungated"}
-
-
-@pytest.mark.parametrize("name", [n for n in RULES if n not in SAME_PROGRAM])
+@programs("sls", "ponos", "sps", "auto")
 def test_scan_under_vmap_equals_separate_loops(name):
     optimizer = RULES[name].make()
     update = problems.faulty_update(optimizer)
@@ -185,29 +157,26 @@ def test_scan_under_vmap_equals_separate_loops(name):
             assert reports[key][index].tolist() == expected
 
 
-NEEDS = [(name, key) for name, case in RULES.items() for key in case.uses]
-NEEDS += [(name, "params") for name in RULES]
-
-
-@pytest.mark.parametrize("name,missing", NEEDS)
-def test_a_missing_argument_is_named_with_the_rule_and_the_cure(name, missing):
+@every_row
+def test_a_missing_argument_is_named_with_the_rule_and_the_cure(name):
     case = RULES[name]
     optimizer, params = case.make(), quadratic_params()
-    grad, given = arguments(params)
-    given = {key: given[key] for key in case.uses if key != missing}
-    with pytest.raises(TypeError) as caught:
-        at = None if missing == "params" else params
-        optimizer.update(grad, optimizer.init(params), at, **given)
-    message = str(caught.value)
-    assert repr(missing) in message
-    assert message.startswith(case.factory.__name__ + ":")
-    assert "optimizer.update(grads, state, params" in message
-    if missing != "params":
-        assert f"{missing}=" in message
-    assert "make_step" in message
+    grad, every = arguments(params)
+    for missing in (*case.uses, "params"):
+        given = {key: every[key] for key in case.uses if key != missing}
+        with pytest.raises(TypeError) as caught:
+            at = None if missing == "params" else params
+            optimizer.update(grad, optimizer.init(params), at, **given)
+        message = str(caught.value)
+        assert repr(missing) in message
+        assert message.startswith(case.factory.__name__ + ":")
+        assert "optimizer.update(grads, state, params" in message
+        if missing != "params":
+            assert f"{missing}=" in message
+        assert "make_step" in message
 
 
-@every_alias
+@every_row
 def test_only_what_a_rule_uses_is_needed_and_the_rest_is_ignored(name):
     case = RULES[name]
     optimizer, params = case.make(), quadratic_params()
@@ -221,7 +190,7 @@ def test_only_what_a_rule_uses_is_needed_and_the_rest_is_ignored(name):
     assert report["step_size"] == other["step_size"]
 
 
-@every_alias
+@programs("sls", "ponos", "adam_sls_momentum", "auto")
 def test_inject_hyperparams_changes_nothing(name):
     case = RULES[name]
     given = getattr(case.make, "keywords", {})
@@ -235,7 +204,16 @@ def test_inject_hyperparams_changes_nothing(name):
     assert optaxls.metrics(state)["num_trials"] == plain[-1]["num_trials"]
 
 
-@every_alias
+@every_row
+def test_no_step_after_the_first_compiles_anything(name):
+    problems.run(name, [GOOD])
+    _, update = problems.compiled(name)
+    programs = update._cache_size()
+    problems.run(name, [GOOD] * 4)
+    assert update._cache_size() == programs >= 1
+
+
+@programs("ponos", "auto")
 def test_one_program_per_training_loop(name):
     optimizer = RULES[name].make()
     step = jax.jit(optaxls.make_step(quadratic, optimizer))
@@ -247,7 +225,7 @@ def test_one_program_per_training_loop(name):
     assert sum("jit(step)" in line for line in compiled) == 1
 
 
-@every_alias
+@every_row
 def test_the_report_is_found_by_name(name):
     state = problems.run(name, [GOOD])[0]["state"]
     report = optaxls.metrics(state)
@@ -261,17 +239,7 @@ def test_the_report_is_found_by_name(name):
         assert 1 <= report["num_trials"] <= 100
 
 
-@every_alias
-def test_map_params_is_possible(name):
-    """What sharding and masking tools call; optax's searches raise IndexError."""
-    optimizer = RULES[name].make()
-    state = optimizer.init(quadratic_params())
-    same = optax.tree.map_params(optimizer, lambda leaf: leaf, state)
-    chex.assert_trees_all_equal(same, state)
-    chex.assert_trees_all_equal_structs(same, state)
-
-
-@every_alias
+@every_row
 def test_no_callback_to_the_host(name):
     optimizer = RULES[name].make()
     params = quadratic_params()
@@ -281,7 +249,7 @@ def test_no_callback_to_the_host(name):
     assert "callback" not in str(program)
 
 
-@every_alias
+@every_row
 def test_the_loss_goes_down(name):
     records = problems.run(name, [GOOD] * 40)
     values = [float(quadratic(record["params"])) for record in records]
@@ -289,7 +257,7 @@ def test_the_loss_goes_down(name):
     assert values[-1] < (0.1 if name != "sign_descent" else 0.75) * start
 
 
-@every_alias
+@every_row
 def test_states_hold_arrays_only_in_named_tuples(name):
     state = RULES[name].make().init(quadratic_params())
     for leaf in jax.tree.leaves(state):
@@ -323,21 +291,3 @@ def test_chains_with_other_transformations_share_the_arguments():
     )
     history = list(steps(chain, quadratic_params(), 10))
     assert quadratic(history[-1][0]) < 0.1 * quadratic(history[0][0])
-
-
-@functools.cache
-def _donating_step():
-    optimizer = optaxls.ponos()
-    step = optaxls.make_step(quadratic, optimizer)
-    return optimizer, jax.jit(step, donate_argnums=(0, 1))
-
-
-def test_params_and_state_may_be_donated():
-    optimizer, step = _donating_step()
-    plain = jax.jit(optaxls.make_step(quadratic, optimizer))
-    params, state = quadratic_params(), optimizer.init(quadratic_params())
-    kept, kept_state = quadratic_params(), optimizer.init(quadratic_params())
-    for _ in range(3):
-        params, state, *_ = step(params, state)
-        kept, kept_state, *_ = plain(kept, kept_state)
-    chex.assert_trees_all_equal(params, kept)

@@ -69,19 +69,37 @@ def check(name: str, config: dict[str, Any], problem: Problem, golden: Trajector
     assert not found, f"{name}: " + "; ".join(found)
 
 
-def covered(configs: dict[str, dict[str, Any]]) -> list[str]:
-    """Those with an optimizer, the ones that share a compiled program together."""
-
-    def program(name: str) -> str:
-        case = case_for(configs[name], steps_per_epoch=8.0)
-        assert isinstance(case, Case)
-        return f"{name[:2]} {case.build.__name__} {sorted(case.choices.items())}"
-
-    names = [name for name in configs if not why_not_covered(configs[name])]
-    return sorted(names, key=program)
+def program(name: str, config: dict[str, Any]) -> str:
+    """Configurations of one compiled program say the same."""
+    case = case_for(config, steps_per_epoch=8.0)
+    assert isinstance(case, Case)
+    return f"{name[:2]} {case.build.__name__} {sorted(case.choices.items())}"
 
 
-@pytest.mark.parametrize("name", covered(EXTRACT))
+def covered(configs: dict[str, dict[str, Any]], quick: int | None = None) -> list[Any]:
+    """Those with an optimizer, one after another what shares a program.
+
+    ``quick``: how many optimizers of each family of the references are not slow.
+    """
+    programs = {
+        name: program(name, config)
+        for name, config in configs.items()
+        if not why_not_covered(config)
+    }
+    fast: dict[str, set[str]] = {}
+    params = []
+    for name, group in sorted(programs.items(), key=lambda item: item[1]):
+        chosen = fast.setdefault(name.rpartition("/")[0], set())
+        if quick is None or len(chosen) < quick:
+            chosen.add(group)
+        marks = [pytest.mark.xdist_group(f"goldens {group}")]
+        if group not in chosen:
+            marks.append(pytest.mark.slow)
+        params.append(pytest.param(name, marks=marks))
+    return params
+
+
+@pytest.mark.parametrize("name", covered(EXTRACT, quick=1))
 def test_extract(name, record_property):
     check(name, EXTRACT[name], *problems.extract_golden(name, EXTRACT[name]))
     record_property("golden_extract", verdict(name, EXTRACT[name]))

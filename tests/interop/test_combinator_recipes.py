@@ -11,8 +11,8 @@ import pytest
 
 import optaxls
 from tests import problems
-from tests.interop import combinators, reference_rules
-from tests.interop.combinators import (
+from tests.interop import combinations, numpy_optimizers
+from tests.interop.combinations import (
     CURVATURES,
     FACTORIES,
     START,
@@ -31,7 +31,7 @@ two_rules = pytest.mark.parametrize("name", ["ponos", "sps"])
 def reference_step(rule, x, grad=None):
     """Displacement of a NumPy rule on the quadratic."""
     grad = CURVATURES * x
-    return rule.step(x, grad, combinators.loss(x), grad, combinators.loss)[1]
+    return rule.step(x, grad, combinations.loss(x), grad, combinations.loss)[1]
 
 
 # Weight decay.
@@ -55,7 +55,7 @@ def test_decay_in_the_loss_is_decay_in_the_direction_tested_on_that_loss(name):
     def loss(x):
         return 0.5 * float(curvatures @ x**2)
 
-    rule, x = reference_rules.RULES[name](), START
+    rule, x = numpy_optimizers.RULES[name](), START
     for _ in range(3):
         updates, state = feed(optimizer, state, params, regularised)
         value, grad = jax.value_and_grad(regularised)(params)
@@ -78,14 +78,14 @@ def test_decoupled_decay_by_the_step_size_that_was_found(name):
     """w+ = w - eta d - eta * decay * w, eta from the state: one line in the loop."""
     optimizer, params = make(name), problems.quadratic_params()
     state = optimizer.init(params)
-    rule, x = reference_rules.RULES[name](), START
+    rule, x = numpy_optimizers.RULES[name](), START
     for _ in range(3):
         updates, state = feed(optimizer, state, params)
         step_size = optaxls.metrics(state)["step_size"]
         decay = optax.tree.scale(step_size * DECAY, params)
         params = optax.apply_updates(params, optax.tree.sub(updates, decay))
         grad = CURVATURES * x
-        eta, u = rule.step(x, grad, combinators.loss(x), grad, combinators.loss)
+        eta, u = rule.step(x, grad, combinations.loss(x), grad, combinations.loss)
         x = x + u - eta * DECAY * x
         assert_close(vector(params), x)
 
@@ -129,7 +129,7 @@ def batch_reference(rule, x, rows, targets, updates=None):
 def test_accumulate_has_the_numbers_of_the_large_batch(name):
     optimizer, w = make(name), jnp.zeros(2)
     step = optaxls.make_step(optaxls.accumulate(batch_loss, 2), optimizer)
-    state, rule, x = optimizer.init(w), reference_rules.RULES[name](), np.zeros(2)
+    state, rule, x = optimizer.init(w), numpy_optimizers.RULES[name](), np.zeros(2)
     for _ in range(2):
         w, state, _, _, report = step(w, state, jnp.array(ROWS), jnp.array(TARGETS))
         step_size, displacement = batch_reference(rule, x, ROWS, TARGETS)
@@ -150,7 +150,7 @@ def test_multi_steps_searches_on_the_last_micro_batch_only(name):
         )
         w = optax.apply_updates(w, updates)
     mean_grad = -ROWS.T @ TARGETS / 4
-    rule = reference_rules.RULES[name]
+    rule = numpy_optimizers.RULES[name]
     step_size, half = batch_reference(rule(), np.zeros(2), *halves[1], mean_grad)
     assert_close(w, half)
     large_step_size, _ = batch_reference(rule(), np.zeros(2), ROWS, TARGETS)
@@ -166,7 +166,7 @@ def test_lookahead_after_a_rule(name):
     rule, sync = make(name), optax.lookahead(optax.identity(), 2, 0.5)
     params = optax.LookaheadParams.init_synced(problems.quadratic_params())
     state, sync_state = rule.init(params.fast), sync.init(params)
-    reference, fast, slow = reference_rules.RULES[name](), START, START
+    reference, fast, slow = numpy_optimizers.RULES[name](), START, START
     for k in range(3):
         updates, state = feed(rule, state, params.fast)
         updates, sync_state = sync.update(updates, sync_state, params)
@@ -183,8 +183,8 @@ def test_lookahead_after_a_rule(name):
 def test_schedule_free_moves_z_by_the_step_found_at_y(name):
     """Constant weights: x is the mean of the z; y = 0.9 x + 0.1 z."""
     optimizer = optax.contrib.schedule_free(make(name), learning_rate=1.0, b1=0.9)
-    points, state = combinators.observed(optimizer)
-    rule, x, y, z = reference_rules.RULES[name](), START, START, START
+    points, state = combinations.observed(optimizer)
+    rule, x, y, z = numpy_optimizers.RULES[name](), START, START, START
     for k, point in enumerate(points):
         z = z + reference_step(rule, y)
         x = x + (z - x) / (k + 1)
@@ -226,7 +226,7 @@ def test_sam_as_a_rule_on_the_shifted_loss(name):
     rho, optimizer = 0.1, make(name)
     params = problems.quadratic_params()
     state = optimizer.init(params)
-    rule, x = reference_rules.RULES[name](), START
+    rule, x = numpy_optimizers.RULES[name](), START
     for _ in range(2):
         grad = jax.grad(problems.quadratic)(params)
         shift = optax.tree.scale(rho / optax.tree.norm(grad), grad)
@@ -241,7 +241,7 @@ def test_sam_as_a_rule_on_the_shifted_loss(name):
         ahead = rho * steepest / np.linalg.norm(steepest)
 
         def loss(at, ahead=ahead):
-            return combinators.loss(at + ahead)
+            return combinations.loss(at + ahead)
 
         grad_ahead = CURVATURES * (x + ahead)
         x = x + rule.step(x, grad_ahead, loss(x), grad_ahead, loss)[1]
@@ -251,7 +251,7 @@ def test_sam_as_a_rule_on_the_shifted_loss(name):
 @every_rule
 def test_mechanize_undoes_the_step_that_was_found(name):
     """Its own scale, 1e-6 at first, multiplies the accepted displacement."""
-    points, state = combinators.observed(optax.contrib.mechanize(make(name)), 1)
+    points, state = combinations.observed(optax.contrib.mechanize(make(name)), 1)
     found = expected(name, num_steps=1)[0] - START
     assert np.linalg.norm(points[0] - START) < 1e-4 * np.linalg.norm(found)
     assert float(jnp.sum(state.s)) < 1e-4

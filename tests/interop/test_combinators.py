@@ -18,8 +18,8 @@ import pytest
 
 import optaxls
 from tests import problems
-from tests.interop import combinators, reference_rules, test_combinator_recipes
-from tests.interop.combinators import (
+from tests.interop import combinations, numpy_optimizers, test_combinator_recipes
+from tests.interop.combinations import (
     COMBINATIONS,
     FACTORIES,
     FIRST_LEAF,
@@ -221,8 +221,19 @@ def test_every_row_names_a_test_that_exists():
 # Around, before and after a rule, against the NumPy references.
 
 
-CASES = [(n, c) for n in FACTORIES for c in COMBINATIONS]
-CASES = [(n, c) for n, c in CASES if n in TWO_RULES or c != "conditionally_mask"]
+# Every combination around ponos, every rule in a named chain; the rest is slow.
+CASES = [
+    pytest.param(
+        name,
+        combination,
+        marks=()
+        if name == "ponos" or combination == "named_chain"
+        else pytest.mark.slow,
+    )
+    for name in FACTORIES
+    for combination in COMBINATIONS
+    if name in TWO_RULES or combination != "conditionally_mask"
+]
 
 
 @pytest.mark.parametrize(("name", "combination"), CASES)
@@ -238,7 +249,7 @@ def test_numbers(name, combination):
     if combination == "monitor":
         last = np.linalg.norm(wanted[-1] - wanted[-2])
         assert optax.tree.get(state, "step_norm") == pytest.approx(last, rel=1e-3)
-        norm = np.linalg.norm(combinators.CURVATURES * wanted[-2])
+        norm = np.linalg.norm(combinations.CURVATURES * wanted[-2])
         assert optax.tree.get(state, "gradient_norm") == pytest.approx(norm, rel=1e-3)
 
 
@@ -252,12 +263,12 @@ def test_a_schedule_for_c(name):
     factory, arguments = FACTORIES[name]
     injected = optax.inject_hyperparams(factory)
     points, _ = observed(injected(c=schedule, **arguments))
-    rule, x = reference_rules.RULES[name](), combinators.START
+    rule, x = numpy_optimizers.RULES[name](), combinations.START
     for k, point in enumerate(points):
         rule.c = schedule(k)
-        grad = combinators.CURVATURES * x
-        value = combinators.loss(x)
-        x = x + rule.step(x, grad, value, grad, combinators.loss)[1]
+        grad = combinations.CURVATURES * x
+        value = combinations.loss(x)
+        x = x + rule.step(x, grad, value, grad, combinations.loss)[1]
         assert_close(point, x)
     # ponos tests against its mean loss, here as with its own c from then on.
     constant = {} if name == "ponos" else {"c": schedule(0)}
@@ -279,9 +290,9 @@ def test_apply_if_finite_and_a_rule_agree_on_a_broken_batch(name):
             grad=broken,
             value_fn=problems.quadratic,
         )
-        assert not combinators.vector(updates).any()
-        updates, state = combinators.feed(optimizer, state, params)
-        moved = combinators.START + combinators.vector(updates)
+        assert not combinations.vector(updates).any()
+        updates, state = combinations.feed(optimizer, state, params)
+        moved = combinations.START + combinations.vector(updates)
         assert_close(moved, expected(name)[0])
     assert state.total_notfinite == 1 and state.last_finite
 
@@ -322,7 +333,7 @@ def test_errors_name_the_replacement(name, combination):
     wrap, message = ERRORS[combination]
     optimizer, params = wrap(make(name)), problems.quadratic_params()
     with pytest.raises(TypeError, match=message):
-        combinators.feed(optimizer, optimizer.init(params), params)
+        combinations.feed(optimizer, optimizer.init(params), params)
 
 
 @pytest.mark.parametrize("wrap", [ERRORS["masked"][0], partitioned])
@@ -338,5 +349,5 @@ def test_a_masked_polyak_step_is_refused_also_without_grad(wrap):
 def test_conditionally_transform_climbs_in_between(name):
     optimizer = optax.conditionally_transform(make(name), lambda k: k % 2 == 0)
     points, _ = observed(optimizer, 2)
-    assert_close(points[1], points[0] * (1 + combinators.CURVATURES))
-    assert combinators.loss(points[1]) > combinators.loss(points[0])
+    assert_close(points[1], points[0] * (1 + combinations.CURVATURES))
+    assert combinations.loss(points[1]) > combinations.loss(points[0])

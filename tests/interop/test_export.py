@@ -10,9 +10,9 @@ from jax import export
 import optaxls
 from tests import problems
 from tests.problems import RULES, quadratic, quadratic_params
+from tests.rows import each_kind
 
 PLATFORMS = ("cpu", "cuda", "tpu")
-every_alias = pytest.mark.parametrize("name", RULES)
 
 
 @functools.cache
@@ -24,18 +24,18 @@ def exported(name: str) -> export.Exported:
     return export.export(step, platforms=PLATFORMS)(params, optimizer.init(params))
 
 
-@every_alias
+@each_kind
 def test_a_step_lowers_for_every_platform(name):
     assert exported(name).platforms == PLATFORMS
 
 
-@every_alias
+@each_kind
 def test_the_search_is_one_loop_and_nothing_else_loops(name):
     text = exported(name).mlir_module()
     assert text.count("stablehlo.while") == int(RULES[name].searches)
 
 
-@every_alias
+@each_kind
 def test_nothing_calls_back_to_the_host(name):
     """No custom call at all: not even one that is no callback is needed."""
     text = exported(name).mlir_module()
@@ -56,7 +56,7 @@ def test_a_callback_in_the_loss_would_be_seen():
     assert "custom_call" in lowered.as_text()
 
 
-@pytest.mark.parametrize("name", ["ponos", "salsa", "sign_descent"])
+@pytest.mark.parametrize("name", ["ponos", "salsa"])
 def test_the_exported_step_takes_the_same_steps(name):
     params = quadratic_params()
     state = RULES[name].make().init(params)

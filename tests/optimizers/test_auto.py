@@ -14,7 +14,7 @@ import pytest
 
 import optaxls
 from tests import problems
-from tests.faults import test_training_faults
+from tests.faults import test_bad_batches_in_training as test_training_faults
 from tests.problems import GOOD, NON_FINITE
 
 

@@ -247,7 +247,7 @@ def train(optimizer, loss, w, batches):
 
 
 def single_rows(num_rows=100, num_columns=10, num_epochs=12):
-    """Least squares, one row a batch, interpolated (claims T2)."""
+    """Least squares that can be fitted, one row a batch."""
     rows, targets, solution = problems.least_squares(num_rows, num_columns)
     order = jax.random.randint(jax.random.key(1), (num_rows * num_epochs,), 0, num_rows)
 
@@ -260,7 +260,7 @@ def single_rows(num_rows=100, num_columns=10, num_epochs=12):
     return loss, full, 0 * solution, order
 
 
-def test_claims_t2_ponos_with_a_mean_that_never_forgets_stalls_on_least_squares():
+def test_ponos_with_a_mean_that_never_forgets_stalls_on_least_squares():
     loss, full, w, order = single_rows()
     ends = {}
     for decay in (1.0, 0.9):
@@ -269,7 +269,7 @@ def test_claims_t2_ponos_with_a_mean_that_never_forgets_stalls_on_least_squares(
     assert ends[1.0] > 1e-4 * full(w)
 
 
-def test_claims_section_8_the_memory_of_ponos_saves_trials():
+def test_the_memory_of_ponos_saves_trials():
     loss, _, w, order = single_rows(num_epochs=5)
     trials = {}
     for memory in (True, False):
@@ -278,7 +278,7 @@ def test_claims_section_8_the_memory_of_ponos_saves_trials():
     assert trials[True] < 0.9 * trials[False]
 
 
-def test_claims_section_5_sls_takes_a_median_of_one_trial():
+def test_sls_takes_a_median_of_one_trial():
     loss, full, w, _ = single_rows()
     rows = jax.random.randint(jax.random.key(2), (100, 20), 0, 100)
 
@@ -290,7 +290,7 @@ def test_claims_section_5_sls_takes_a_median_of_one_trial():
     assert full(end) < 1e-6 * full(w)
 
 
-def test_claims_t5_restarting_costs_more_trials_than_growing():
+def test_restarting_costs_more_trials_than_growing():
     loss, _, w, order = single_rows(num_epochs=3)
     trials = {}
     for reset in ("grow", "restart"):

@@ -1,4 +1,4 @@
-"""One test per trap that was measured in peers (field notes T1-T14, claims T3).
+"""One test for each mistake that was measured in another library's search.
 
 "The peer" is optax 0.2.8 unless another is named.
 """
@@ -15,7 +15,6 @@ import pytest
 import optaxls
 from optaxls import Verdict
 from tests import problems
-from tests.compilations import compilations
 
 NAN = float("nan")
 
@@ -49,7 +48,7 @@ def train(optimizer, loss, w, num_steps):
     return w, report
 
 
-def test_t1_one_batch_of_nan_trials_does_not_lock_the_step_size_at_zero():
+def test_one_batch_of_nan_trials_does_not_lock_the_step_size_at_zero():
     """The peer: the learning rate becomes 0 and every later guess is a multiple."""
     optimizer = optaxls.sls(steps_per_epoch=10)
     w = jnp.array([1.0, 2.0])
@@ -64,7 +63,7 @@ def test_t1_one_batch_of_nan_trials_does_not_lock_the_step_size_at_zero():
     assert optaxls.metrics(state)["step_size"] > 0.5
 
 
-def test_t2_a_rejected_step_is_not_taken():
+def test_a_rejected_step_is_not_taken():
     """The peer: after its last trial it takes that trial, and the loss rises."""
     w = jnp.array([1.0])
     tx = chained(
@@ -77,7 +76,7 @@ def test_t2_a_rejected_step_is_not_taken():
     assert not optaxls.metrics(state)["accepted"]
 
 
-def test_t3_an_ascent_direction_is_not_followed():
+def test_an_ascent_direction_is_not_followed():
     """The peer: ``chain(scale_by_adam(), search)``, sign forgotten, climbs silently."""
     tx = optax.chain(
         optax.scale_by_adam(),
@@ -91,7 +90,7 @@ def test_t3_an_ascent_direction_is_not_followed():
 
 
 @pytest.mark.parametrize("max_trials", [1, 2, 7])
-def test_t4_the_budget_is_the_number_of_evaluations(max_trials):
+def test_the_budget_is_the_number_of_evaluations(max_trials):
     """The peer: ``max_backtracking_steps`` + 1 evaluations."""
     calls = []
 
@@ -111,7 +110,7 @@ def test_t4_the_budget_is_the_number_of_evaluations(max_trials):
     assert len(calls) == max_trials == optaxls.metrics(state)["num_trials"]
 
 
-def test_t5_a_value_fn_with_aux_needs_no_flag():
+def test_a_value_fn_with_aux_needs_no_flag():
     """The peer: TypeError, and a feature request open since 2024."""
     w = jnp.array([1.0, 2.0])
     results = []
@@ -124,7 +123,7 @@ def test_t5_a_value_fn_with_aux_needs_no_flag():
     assert (results[0][0] == results[1][0]).all()
 
 
-def test_t6_scalars_are_float32_whatever_the_params():
+def test_scalars_are_float32_whatever_the_params():
     """The peer: both in the first leaf's bfloat16 (2.17 -> 2.172)."""
     w = jnp.array([1.0, 1.0], jnp.bfloat16)
     tx = chained(optaxls.armijo(), optaxls.constant(0.3))
@@ -136,7 +135,7 @@ def test_t6_scalars_are_float32_whatever_the_params():
     assert report["step_size"] == jnp.float32(0.3)
 
 
-def test_t6_an_integer_leaf_may_come_first():
+def test_an_integer_leaf_may_come_first():
     """The peer: OverflowError."""
     params = {"a": jnp.array([3], jnp.int8), "w": jnp.array([2.0])}
     direction = {"a": jnp.array([0], jnp.int8), "w": jnp.array([-2.0])}
@@ -154,7 +153,7 @@ def test_t6_an_integer_leaf_may_come_first():
     assert moved["a"].dtype == jnp.int8 and moved["a"] == 3 and moved["w"] == 0
 
 
-def test_t6_a_step_size_grows_with_bfloat16_params():
+def test_a_step_size_grows_with_bfloat16_params():
     """The peer: 2**(1/500) is 1 in bfloat16, so the step size never grows."""
     tx = chained(optaxls.always_accept(), optaxls.grow(1e-3, 2.0, steps_per_epoch=500))
     w = jnp.ones(2, jnp.bfloat16)
@@ -162,7 +161,7 @@ def test_t6_a_step_size_grows_with_bfloat16_params():
     assert report["step_size"][-1] == pytest.approx(2e-3, rel=1e-3)
 
 
-def test_t7_map_params_works():
+def test_map_params_works():
     """The peer: IndexError, since its ``init`` needs leaves."""
     tx = chained(optaxls.armijo(), optaxls.barzilai_borwein())
     w = {"w": jnp.array([1.0, 2.0])}
@@ -171,7 +170,7 @@ def test_t7_map_params_works():
     assert (memory.last_params["w"] == 1).all() and memory.last_step == 1.0
 
 
-def test_t8_two_searches_in_a_chain_report_under_numbered_names():
+def test_two_searches_in_a_chain_report_under_numbered_names():
     """The peer: KeyError, "Found multiple values for 'value'"."""
     tx = optax.chain(
         optax.scale(-1.0),
@@ -188,7 +187,7 @@ def test_t8_two_searches_in_a_chain_report_under_numbered_names():
     assert "step_size" not in report
 
 
-def test_t9_the_step_size_is_not_capped_at_one():
+def test_the_step_size_is_not_capped_at_one():
     """The peer: ``max_learning_rate`` is 1, slow where losses are small."""
     _, report = train(
         optaxls.sls(steps_per_epoch=1), lambda w: 1e-3 * half_square(w), jnp.ones(2), 20
@@ -196,7 +195,7 @@ def test_t9_the_step_size_is_not_capped_at_one():
     assert report["step_size"][-1] > 500
 
 
-def test_t11_missing_params_are_named():
+def test_missing_params_are_named():
     """The peer: "'NoneType' object is not subscriptable"."""
     tx = chained(optaxls.armijo(), optaxls.constant(1.0))
     w = jnp.array([1.0])
@@ -204,7 +203,7 @@ def test_t11_missing_params_are_named():
         tx.update(w, tx.init(w), value=1.0, grad=w, value_fn=half_square)
 
 
-def test_t12_lanes_of_a_vmap_do_not_disturb_each_other():
+def test_lanes_of_a_vmap_do_not_disturb_each_other():
     """The peer: the loop runs to the slowest lane's end; so does ours, unseen."""
     tx = chained(optaxls.armijo(0.5), optaxls.constant(1.0), optaxls.backtracking(0.5))
     curvatures = jnp.array([1.0, 16.0, NAN, 1024.0])
@@ -227,42 +226,6 @@ def test_t12_lanes_of_a_vmap_do_not_disturb_each_other():
     assert updates[:, 0].tolist() == [-1.0, -1.0, 0.0, -1.0]
 
 
-# Not the variants of an alias that differ by a number only.
-NUMBERS = {"sls_keep", "sls_restart", "ponos_forgetful", "salsa_ungated", "sls_polyak"}
-
-
-@pytest.mark.parametrize("name", [n for n in problems.ALIASES if n not in NUMBERS])
-def test_t13_a_second_eager_step_compiles_nothing_and_sees_its_own_batch(name):
-    """The peer: a new closure recompiles its loop at every eager step."""
-    optimizer = problems.ALIASES[name].make()
-    w = jnp.array([1.0, -2.0])
-    state = optimizer.init(w)
-
-    def arguments(batch):
-        def loss(w):
-            return jnp.mean((batch * w) ** 2)
-
-        value, grad = jax.value_and_grad(loss)(w)
-        given = {"value": value, "grad": grad, "value_fn": loss}
-        return given | {"grad_fn": jax.grad(loss)}
-
-    first, second = arguments(jnp.array([1.0, 2.0])), arguments(jnp.array([3.0, 4.0]))
-    _, state = optimizer.update(first["grad"], state, w, **first)
-    with compilations() as compiled:
-        updates, after = optimizer.update(second["grad"], state, w, **second)
-    assert compiled == []
-
-    @jax.jit
-    def reference(state, batch):
-        given = arguments(batch)
-        return optimizer.update(given["grad"], state, w, **given)
-
-    expected, expected_state = reference(state, jnp.array([3.0, 4.0]))
-    assert jnp.allclose(updates, expected, rtol=1e-5)
-    trials = [optaxls.metrics(s)["num_trials"].item() for s in (after, expected_state)]
-    assert trials[0] == trials[1]
-
-
 POLYAK = {
     "sps": optaxls.sps(),
     "sps_smoothed": optaxls.sps(growth=2.0, steps_per_epoch=10),
@@ -272,7 +235,7 @@ POLYAK = {
 
 @pytest.mark.parametrize("value", [-1.0, NAN, float("inf"), -float("inf")])
 @pytest.mark.parametrize("name", POLYAK)
-def test_t14_polyak_never_climbs_and_never_breaks(name, value):
+def test_polyak_never_climbs_and_never_breaks(name, value):
     """The peer: a value below the bound climbs, inf takes the largest step, NaN
     makes the params NaN."""
     optimizer, w = POLYAK[name], jnp.array([1.0, -2.0])
@@ -285,7 +248,7 @@ def test_t14_polyak_never_climbs_and_never_breaks(name, value):
 
 
 @pytest.mark.parametrize("name", POLYAK)
-def test_t14_the_polyak_step_size_is_visible_and_the_bound_is_per_batch(name):
+def test_the_polyak_step_size_is_visible_and_the_bound_is_per_batch(name):
     """The peer: an empty state, and a bound fixed at construction."""
     optimizer, w = POLYAK[name], jnp.array([1.0, -2.0])
 
@@ -304,15 +267,21 @@ def test_t14_the_polyak_step_size_is_visible_and_the_bound_is_per_batch(name):
 def without_rounding_guard(condition):
     """The same test with the forgiven rounding asked for again."""
 
+    def rounding(origin):
+        products = jax.tree.map(jnp.multiply, origin.grad, origin.params)
+        value = jnp.abs(origin.value)
+        noise = jnp.finfo(jnp.float32).eps * (4 * value + optax.tree.norm(products))
+        return jnp.minimum(noise, value)
+
     def judge(memory, origin, trial):
         verdict = condition.judge(memory, origin, trial)
-        return Verdict(verdict.too_long + origin.rounding)
+        return Verdict(verdict.too_long + rounding(origin))
 
     return condition._replace(judge=judge)
 
 
 def matrix_factorisation():
-    """6 -> 10 -> 10, realisable: the loss can reach 0 (claims, section 5: MF10)."""
+    """6 -> 10 -> 10, realisable: the loss can reach 0."""
     keys = jax.random.split(jax.random.key(0), 4)
     x = jax.random.normal(keys[1], (200, 6))
     targets = x @ jax.random.normal(keys[0], (6, 10))
@@ -325,12 +294,18 @@ def matrix_factorisation():
 
 
 def interpolated_least_squares():
-    rows, targets, solution = problems.least_squares(20, 5)
+    rows, targets, solution = problems.least_squares(60, 20)
     return lambda w: 0.5 * jnp.mean((rows @ w - targets) ** 2), 0 * solution
 
 
-@pytest.mark.parametrize("problem", [matrix_factorisation, interpolated_least_squares])
-def test_claims_t3_rounding_does_not_collapse_the_step_size(problem):
+@pytest.mark.parametrize(
+    "problem",
+    [
+        interpolated_least_squares,
+        pytest.param(matrix_factorisation, marks=pytest.mark.slow),
+    ],
+)
+def test_rounding_does_not_collapse_the_step_size(problem):
     """The authors' SLS in float32: near a loss of 1e-10 the test fails by rounding
     alone, and the step size falls from 0.18 to 2.9e-7."""
     loss, params = problem()
@@ -339,18 +314,20 @@ def test_claims_t3_rounding_does_not_collapse_the_step_size(problem):
         rule = optaxls.grow(1.0, 2.0, 10.0)
         optimizer = chained(condition, rule, optaxls.backtracking(0.9))
         _, report = train(optimizer, loss, params, 500)
-        assert report["value"][-1] < 1e-10
-        late = report["step_size"][150:]
-        return float(jnp.min(late)), float(report["step_size"][30])
+        values, steps = report["value"], report["step_size"]
+        assert values[-1] < 1e-10
+        # At a loss of exactly 0 the gradient is 0 too, and there is no step to make.
+        late = (jnp.arange(500) >= 100) & (values > 0)
+        return float(jnp.min(steps, where=late, initial=jnp.inf)), float(steps[30])
 
-    smallest, usual = smallest_late_step(optaxls.armijo(0.1))
-    assert smallest > 0.3 * usual
-    smallest, usual = smallest_late_step(without_rounding_guard(optaxls.armijo(0.1)))
-    assert smallest < 1e-4 * usual
+    smallest, typical = smallest_late_step(optaxls.armijo(0.1))
+    assert 0.3 * typical < smallest < jnp.inf
+    smallest, typical = smallest_late_step(without_rounding_guard(optaxls.armijo(0.1)))
+    assert smallest < 1e-4 * typical
 
 
 @pytest.mark.parametrize("loss_dtype", [jnp.bfloat16, jnp.float32])
-def test_claims_t3_bfloat16_params_do_not_collapse_the_step_size(loss_dtype):
+def test_bfloat16_params_do_not_collapse_the_step_size(loss_dtype):
     rows, targets, solution = problems.least_squares(20, 5)
 
     def loss(w):

@@ -119,7 +119,7 @@ def losses(name: str) -> dict[str, np.ndarray]:
     return dict(zip(FAULTS, history.T, strict=True))
 
 
-QUICK = ("sls", "ponos", "sps")
+QUICK = ("ponos",)
 marked = [
     pytest.param(name, marks=() if name in QUICK else pytest.mark.slow)
     for name in ALIASES

@@ -166,11 +166,11 @@ def test_parallel_candidates_equal_backtracking(
 
 
 CONDITIONS_THAT_SHRINK = [
-    optaxls.armijo(0.3),
     optaxls.zhang_hager(0.3),
-    optaxls.window_armijo(0.3),
     optaxls.smoothed_armijo(0.3),
-    optaxls.always_accept(),
+    pytest.param(optaxls.armijo(0.3), marks=pytest.mark.slow),
+    pytest.param(optaxls.window_armijo(0.3), marks=pytest.mark.slow),
+    pytest.param(optaxls.always_accept(), marks=pytest.mark.slow),
 ]
 
 

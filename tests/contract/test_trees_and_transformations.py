@@ -16,27 +16,13 @@ import pytest
 
 import optaxls
 from tests.problems import ALIASES, RULES, quadratic, quadratic_params
-
-every_alias = pytest.mark.parametrize("name", RULES)
-
-# Variants that differ by a number only; compiling takes long.
-SAME_PROGRAM = {"sls_keep", "sls_restart", "ponos_forgetful", "salsa_ungated"}
+from tests.rows import each_kind, every_row, programs, rows
 
 
-def programs(*names):
-    """Parametrises over the aliases that differ by more than a number; those that are
-    not named here are slow tests."""
-    params = [
-        pytest.param(name, marks=() if name in names else pytest.mark.slow)
-        for name in RULES
-        if name not in SAME_PROGRAM
-    ]
-    return pytest.mark.parametrize("name", params)
-
-
-def trajectory(loss, optimizer, params, num_steps):
-    """Results of ``num_steps`` un-jitted steps, the params before them first."""
-    step, state = optaxls.make_step(loss, optimizer), optimizer.init(params)
+def trajectory(loss, optimizer, params, num_steps, transform=lambda step: step):
+    """Results of ``num_steps`` steps, by default not jitted; the params first."""
+    step = transform(optaxls.make_step(loss, optimizer))
+    state = optimizer.init(params)
     results = [optaxls.StepResult(params, state, None, (), {})]
     for _ in range(num_steps):
         results.append(step(results[-1].params, results[-1].opt_state))
@@ -52,7 +38,7 @@ def types(tree):
 # Transformations of JAX.
 
 
-@programs("sls", "sps", "ponos", "salsa", "sign_descent")
+@programs("ponos", "auto")
 def test_donated_steps_of_a_rematerialised_loss_are_the_plain_ones(name):
     optimizer = RULES[name].make()
     plain = trajectory(quadratic, optimizer, quadratic_params(), 4)
@@ -95,7 +81,7 @@ def slope_of(fn):
     return pytest.approx(float(fn(1.0 + 1e-6) - fn(1.0 - 1e-6)) / 2e-6, rel=1e-5)
 
 
-@programs("sls", "sps", "ponos", "sign_descent")
+@programs("sps", "ponos")
 def test_a_gradient_through_an_update_is_right_or_refused(name):
     """Right where the loop carries no derivative, never silently wrong."""
     with jax.enable_x64(True):
@@ -143,7 +129,7 @@ HYPERPARAMETERS = {
 }
 
 
-@programs("sls", "sps", "ponos", "adam_sls_momentum")
+@programs("sls", "adam_sls_momentum")
 def test_vmap_over_a_hyperparameter_equals_separate_runs(name):
     key, numbers = HYPERPARAMETERS[name]
     case, params = RULES[name], quadratic_params()
@@ -191,7 +177,7 @@ ISOTROPIC = [name for name, case in ALIASES.items() if "adam" not in name]
 ISOTROPIC = [n for n in ISOTROPIC if n[:3] in ("sls", "sps", "pon")]
 
 
-@pytest.mark.parametrize("name", ISOTROPIC)
+@rows("sls", "sps", "ponos", among=ISOTROPIC)
 def test_complex_params_move_as_their_real_and_imaginary_parts(name):
     optimizer = RULES[name].make()
     parts = jnp.stack([jnp.array(Z.real), jnp.array(Z.imag)])
@@ -207,7 +193,10 @@ def test_complex_params_move_as_their_real_and_imaginary_parts(name):
         assert found.metrics["num_trials"] == wanted.metrics["num_trials"]
 
 
-@pytest.mark.parametrize("name", [n for n in ALIASES if n not in ISOTROPIC])
+PLANE = [name for name in ALIASES if name not in ISOTROPIC]
+
+
+@rows("adam_sls_momentum", "auto", among=PLANE)
 def test_preconditioned_rules_descend_in_complex_params(name):
     """Their second moment is that of the modulus, so the plane is one coordinate."""
     results = trajectory(complex_loss, RULES[name].make(), jnp.array(Z), 5)
@@ -258,13 +247,13 @@ def mixed_loss(model):
     return 0.5 * jnp.sum(hidden**2) + 0.5 * jnp.sum(model.head[0] ** 2)
 
 
-@every_alias
+@rows("sps", "ponos", "adam_sls_momentum", "auto")
 def test_a_nested_dataclass_of_mixed_dtypes(name):
     """bf16, f32, f64, a frozen int8 and None: each leaf keeps its dtype, also in the
     state, and what can be trained is."""
     with jax.enable_x64(True):
         model, optimizer = mixed_model(), RULES[name].make()
-        results = trajectory(mixed_loss, optimizer, model, 3)
+        results = trajectory(mixed_loss, optimizer, model, 3, jax.jit)
         for result in results[1:]:
             assert types(result.params) == types(model)
             assert types(result.opt_state) == types(results[0].opt_state)
@@ -278,7 +267,7 @@ def test_a_nested_dataclass_of_mixed_dtypes(name):
         assert jax.tree.leaves(moved) == [True, True, True, False, True]
 
 
-@every_alias
+@every_row
 def test_make_step_on_an_empty_tree_makes_no_step(name):
     result = trajectory(lambda params: jnp.array(1.0), RULES[name].make(), {}, 1)[1]
     assert result.params == {}
@@ -306,7 +295,7 @@ COPIES = dict.fromkeys(RULES, 0) | {
 }
 
 
-@every_alias
+@every_row
 def test_map_params_finds_the_copies_of_the_params_and_nothing_else(name):
     optimizer, params = RULES[name].make(), quadratic_params()
     state = optimizer.init(params)
@@ -325,7 +314,7 @@ def test_map_params_finds_the_copies_of_the_params_and_nothing_else(name):
     assert all(leaf.size <= most for leaf in jax.tree.leaves(scalars))
 
 
-@every_alias
+@each_kind
 def test_a_second_search_in_the_chain_reports_under_its_own_number(name):
     """It searches along the first one's displacement, and leaves its report alone."""
     alone = trajectory(quadratic, RULES[name].make(), quadratic_params(), 1)[1]

@@ -1,6 +1,6 @@
 """The promises hold on nasty losses: every optimizer, thousands of drawn cases.
 
-A case is a start, a run of nasty losses, wrong signs and noise, see ``fault_cases``.
+A case is a start, a run of nasty losses, wrong signs and noise, see ``nasty_losses``.
 Each optimizer meets ``EXAMPLES`` batches of ``BATCH`` drawn cases, so that there are
 ``len(ALIASES) * EXAMPLES * BATCH`` cases, each of ``LENGTH`` steps.
 """
@@ -14,18 +14,20 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from tests.faults import cases as fault_cases
-from tests.faults.cases import LOSSES, NASTY, TREES, WARM, Case, Record
+from tests.faults import nasty_losses
+from tests.faults.nasty_losses import LOSSES, NASTY, TREES, WARM, Case, Record
 from tests.problems import ALIASES, SEARCHING
 
 BATCH, EXAMPLES, MAX_TRIALS = 64, 2, 100
+QUICK = ("sls", "ponos", "sps", "adam_sls_momentum", "auto")
 MONOTONE = [
     name
     for name in SEARCHING
     if name.startswith(("sls", "adam_sls", "amsgrad", "auto"))
 ]
 MONOTONE.remove("sls_extragradient")
-# Each optimizer on one tree, and in the slow tests every other one on a second.
+# Five kinds of optimizers on one tree; in the slow tests the others, and every
+# other one on a second tree.
 _TURN = {name: list(TREES)[i % len(TREES)] for i, name in enumerate(ALIASES)}
 _SECOND = {name: list(TREES)[(i + 1) % len(TREES)] for i, name in enumerate(ALIASES)}
 
@@ -36,8 +38,9 @@ _TREES_OF = {
 
 
 def _combination(name: str, tree: str) -> Any:
+    # Tests of one program go to one worker.
     marks = [pytest.mark.xdist_group(f"faults_{name}_{tree}")]
-    if _TURN[name] != tree:
+    if _TURN[name] != tree or name not in QUICK:
         marks.append(pytest.mark.slow)
     return pytest.param(name, tree, marks=marks)
 
@@ -98,7 +101,7 @@ def ran(name: str, tree: str) -> list[tuple[list[Case], Any, Record]]:
     @campaign
     @given(st.lists(cases, min_size=BATCH, max_size=BATCH, unique=True))
     def run(batch: list[Case]) -> None:
-        end, records = fault_cases.episodes(name, tree)(*fault_cases.stack(batch))
+        end, records = nasty_losses.episodes(name, tree)(*nasty_losses.stack(batch))
         batches.append((batch, end, jax.tree.map(np.asarray, records)))
 
     with np.errstate(all="ignore"):
@@ -160,8 +163,8 @@ def test_where_nothing_is_downhill_nothing_is_searched_or_moved(name, tree):
 
 @pytest.mark.parametrize(("name", "tree"), COMBINATIONS)
 def test_the_state_keeps_its_structure_shapes_and_dtypes(name, tree):
-    start = TREES[tree](jax.numpy.asarray(fault_cases.START))
-    begun = jax.eval_shape(fault_cases.make(name).init, start)
+    start = TREES[tree](jax.numpy.asarray(nasty_losses.START))
+    begun = jax.eval_shape(nasty_losses.make(name).init, start)
     for _, (_, state), _ in ran(name, tree):
         assert jax.tree.structure(state) == jax.tree.structure(begun)
         pairs = zip(jax.tree.leaves(state), jax.tree.leaves(begun), strict=True)

@@ -12,7 +12,7 @@ import optax
 
 import optaxls
 from tests import problems
-from tests.interop import reference_rules
+from tests.interop import numpy_optimizers
 
 Vector = np.ndarray
 
@@ -84,7 +84,7 @@ def expected(
 ) -> list[Vector]:
     """The reference's points: ``before`` makes of the gradient what the rule sees,
     ``after`` makes of its displacement what is applied."""
-    rule, x, points = reference_rules.RULES[name](), START, []
+    rule, x, points = numpy_optimizers.RULES[name](), START, []
     for k in range(num_steps):
         if active(k):
             grad = CURVATURES * x

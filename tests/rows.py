@@ -1,0 +1,44 @@
+"""The rows of the contract's table that a test runs through.
+
+A promise that costs a compiled program for each optimizer is tested quickly for one
+optimizer of each kind, and for all the others by the slow tests.
+"""
+
+import pytest
+
+from tests.problems import RULES
+
+# Searched and grown; non-monotone; untested; a gradient for a loss; two directions;
+# gated; in wrappers, searched once; no search at all; a window and parallel trials.
+KINDS = (
+    "sls",
+    "ponos",
+    "sps",
+    "sls_extragradient",
+    "adam_sls_momentum",
+    "salsa",
+    "auto",
+    "sign_descent",
+    "spectral",
+)
+# Variants that differ from another row by a number only.
+SAME_PROGRAM = {"sls_keep", "sls_restart", "ponos_forgetful", "salsa_ungated"}
+
+
+def rows(*quick: str, among=RULES):
+    """Parametrises ``name``: those named are quick, all others slow."""
+    assert set(quick) <= set(among)
+    params = [
+        pytest.param(name, marks=() if name in quick else pytest.mark.slow)
+        for name in among
+    ]
+    return pytest.mark.parametrize("name", params)
+
+
+def programs(*quick: str):
+    """The same without the rows whose program is another row's."""
+    return rows(*quick, among=[name for name in RULES if name not in SAME_PROGRAM])
+
+
+every_row = pytest.mark.parametrize("name", RULES)
+each_kind = rows(*KINDS)
