@@ -36,13 +36,18 @@ from optaxls.transforms.searched import LineSearchResult as LineSearchResult
 from optaxls.transforms.searched import line_search as line_search
 from optaxls.transforms.searched import scale_by_line_search as scale_by_line_search
 from optaxls.transforms.state import LineSearchState as LineSearchState
-from optaxls.transforms.two_directions import as_searched as as_searched
-from optaxls.transforms.two_directions import with_momentum as with_momentum
+from optaxls.transforms.two_directions import two_directions as two_directions
 from optaxls.transforms.untested import scale_by_initial_step as scale_by_initial_step
 
 # Directions: which way to go, before a search.
+from optaxls.directions.adam_moments import adam_moments as adam_moments
 from optaxls.directions.cautious import cautious as cautious
 from optaxls.directions.guarded import guarded as guarded
+from optaxls.directions.pairs import DirectionPair as DirectionPair
+from optaxls.directions.pairs import Directions as Directions
+from optaxls.directions.pairs import as_searched as as_searched
+from optaxls.directions.pairs import keep_state as keep_state
+from optaxls.directions.pairs import with_momentum as with_momentum
 
 # Conditions: when a trial is good enough.
 from optaxls.parts.conditions.bounded import bounded as bounded
@@ -87,6 +92,7 @@ from optaxls.parts.types import Gate as Gate
 from optaxls.parts.types import InitialStep as InitialStep
 from optaxls.parts.types import Origin as Origin
 from optaxls.parts.types import Outcome as Outcome
+from optaxls.parts.types import Path as Path
 from optaxls.parts.types import Problem as Problem
 from optaxls.parts.types import Trial as Trial
 from optaxls.parts.types import Verdict as Verdict

@@ -7,7 +7,9 @@ import jax
 import jax.numpy as jnp
 
 from optaxls._core import trees
-from optaxls.parts.types import Params, ValueFn
+
+Params = Any
+ValueFn = Callable[[Params], Any]
 
 
 def as_scalar(value: Any, dtype: Any, name: str = "value") -> jax.Array:
@@ -110,3 +112,48 @@ def value_and_grad(value_fn: Callable, params: Params, has_aux: bool) -> Any:
         return jnp.zeros_like(leaf) if grad.dtype == jax.dtypes.float0 else grad
 
     return value, jax.tree.map(known, grads, params)
+
+
+def grad_of(value_fn: ValueFn) -> Callable[[Params], Params]:
+    """``params -> gradient`` of a loss: its aux dropped, 0 for integer leaves.
+
+    Of complex params it is JAX's gradient, the conjugate of the ascent direction.
+    """
+
+    def loss(params: Params) -> Any:
+        return as_scalar(value_fn(params), trees.scalar_dtype(params), "value_fn")
+
+    return lambda params: value_and_grad(loss, params, False)[1]
+
+
+def hvp_of(value_fn: ValueFn) -> Callable[[Params, Params], Params]:
+    """``(params, vector) -> H vector`` with the Hessian of a loss at ``params``.
+
+    The aux is dropped; integer leaves have no curvature and give 0. For complex params
+    ``vector`` and product are directions: the derivative of the ascent direction.
+    """
+    gradient = grad_of(value_fn)
+
+    def product(params: Params, vector: Params) -> Params:
+        leaves, treedef = jax.tree.flatten(params)
+        moving = [i for i, leaf in enumerate(leaves) if trees.is_inexact(leaf)]
+
+        def ascent(*trained: Any) -> list[Any]:
+            whole = list(leaves)
+            for i, leaf in zip(moving, trained, strict=True):
+                whole[i] = leaf
+            grads = jax.tree.leaves(trees.conj(gradient(treedef.unflatten(whole))))
+            return [grads[i] for i in moving]
+
+        along = jax.tree.leaves(vector)
+        primals = tuple(leaves[i] for i in moving)
+        tangents = tuple(
+            jnp.asarray(along[i]).astype(jnp.result_type(leaves[i])) for i in moving
+        )
+        products = jax.jvp(ascent, primals, tangents)[1]
+        out = [jnp.zeros_like(leaf) for leaf in leaves]
+        for i, leaf in zip(moving, products, strict=True):
+            out[i] = leaf
+        return treedef.unflatten(out)
+
+    return product

@@ -92,9 +92,11 @@ def scale(factor: jax.Array, tree: Any) -> Any:
 def zero_unless(condition: jax.Array, tree: Any) -> Any:
     """``tree`` where ``condition``, else zeros even for NaN; integer leaves stay."""
     return jax.tree.map(
-        lambda leaf: jnp.where(condition, leaf, jnp.zeros_like(leaf))
-        if is_inexact(leaf)
-        else leaf,
+        lambda leaf: (
+            jnp.where(condition, leaf, jnp.zeros_like(leaf))
+            if is_inexact(leaf)
+            else leaf
+        ),
         tree,
     )
 

@@ -44,7 +44,5 @@ def make_origin(
         grad_sqnorm=trees.sqnorm(grad, value.dtype),
         direction_sqnorm=sqlength(ascent),
         value_rounding=4 * float(loss_eps) * jnp.abs(value),
-        lower_bound=(
-            None if lower_bound is None else as_scalar(lower_bound, dtype)
-        ),
+        lower_bound=(None if lower_bound is None else as_scalar(lower_bound, dtype)),
     )

@@ -35,7 +35,7 @@ def _unknown(value: jax.Array) -> jax.Array:
 
     Under ``jax_debug_nans`` it is the loss before the step: there a NaN is an error.
     """
-    return value if jax.config.jax_debug_nans else jnp.full_like(value, jnp.nan)
+    return value if jax.debug_nans.value else jnp.full_like(value, jnp.nan)
 
 
 def _as_step_size(proposal: Any, like: jax.Array) -> jax.Array:
@@ -51,7 +51,7 @@ def _untested(origin: Origin, path: Path, proposal: jax.Array) -> Outcome:
     length = proposal**2 * origin.direction_sqnorm
     trial = Trial(proposal, _unknown(origin.value), change, length)
     none = jnp.zeros_like(proposal, jnp.int32)
-    return Outcome(trial, trial, proposal, none, proposal > 0)
+    return Outcome(trial, trial, proposal, none, proposal > 0, none)
 
 
 def _allowed(outcome: Outcome, descends: jax.Array, origin: Origin) -> Outcome:

@@ -1,5 +1,6 @@
-"""Adam's moments, and the directions that they give."""
+"""Adam's moments, and the two directions that they give."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -9,13 +10,11 @@ import optax
 from optaxls._core import checks, trees
 from optaxls._core.loss import as_scalar
 from optaxls._core.robust import factor_at_most_tenfold
+from optaxls.directions.pairs import DirectionPair, Directions
 from optaxls.parts.types import Params
-from optaxls.transforms.two_directions import Directions
-
-VARIANTS = ("adam", "amsgrad", "adagrad", "rmsprop")
 
 
-class Moments(NamedTuple):
+class MomentsState(NamedTuple):
     """Steps counted, means of the gradient and of its square, largest second moment.
 
     float32 or wider. Moments that a variant does not use are ().
@@ -27,111 +26,193 @@ class Moments(NamedTuple):
     max_second_moment: Params
 
 
-class Preconditioner(NamedTuple):
-    """The numbers that define the moments and the two directions."""
+class _Second(NamedTuple):
+    """How squares are summed up: weights of old and new, their total, the largest."""
 
-    variant: str
+    weights: Callable[[Any], tuple[Any, Any]]
+    total_weight: Callable[[Any, jax.Array], jax.Array]
+    correction: Callable[[Any, jax.Array], Any]
+    keeps_largest: bool
+
+
+def _averaged(debiased: bool, keeps_largest: bool) -> _Second:
+    def total_weight(b2: Any, steps: jax.Array) -> jax.Array:
+        return 1 - b2**steps
+
+    def correction(b2: Any, steps: jax.Array) -> Any:
+        return 1 - b2**steps if debiased else 1.0
+
+    return _Second(lambda b2: (b2, 1 - b2), total_weight, correction, keeps_largest)
+
+
+_VARIANTS = {
+    "adam": _averaged(True, False),
+    "amsgrad": _averaged(True, True),
+    "adagrad": _Second(
+        lambda b2: (1, 1), lambda b2, steps: steps, lambda b2, steps: 1.0, False
+    ),
+    "rmsprop": _averaged(False, False),
+}
+
+
+class _Numbers(NamedTuple):
+    """What the moments are made with."""
+
+    second: _Second
     b1: Any
     b2: Any
     search_b1: Any
     eps: Any
     first_count: int
 
-    def check(self) -> None:
-        checks.require_choice("variant", self.variant, VARIANTS)
-        checks.require("b1", self.b1, "[0, 1)")
-        checks.require("b2", self.b2, "[0, 1)")
-        checks.require("eps", self.eps, "(0, inf)")
-        checks.require_integer("first_count", self.first_count, 0)
-        if isinstance(self.search_b1, (int, float)):
-            checks.require_choice("search_b1", self.search_b1, (0, self.b1))
-
     @property
-    def uses_momentum(self) -> bool:
+    def has_momentum(self) -> bool:
         return not (isinstance(self.b1, (int, float)) and self.b1 == 0)
 
-    def init(self, params: Params) -> Moments:
-        def wide_zeros(leaf):
-            kind = jnp.result_type(leaf)
-            return jnp.zeros(jnp.shape(leaf), jnp.promote_types(kind, jnp.float32))
 
-        zeros = jax.tree.map(wide_zeros, params)
-        return Moments(
-            jnp.asarray(self.first_count, jnp.int32),
-            zeros if self.uses_momentum else (),
-            jax.tree.map(jnp.real, zeros),
-            jax.tree.map(jnp.real, zeros) if self.variant == "amsgrad" else (),
-        )
+def _init(numbers: _Numbers, params: Params) -> MomentsState:
+    def wide_zeros(leaf):
+        kind = jnp.result_type(leaf)
+        return jnp.zeros(jnp.shape(leaf), jnp.promote_types(kind, jnp.float32))
 
-    def tempered(self, grad: Params, sqnorm: jax.Array, old: Moments) -> Params:
-        """At most ten times as long as the gradients so far are in the square mean.
+    zeros = jax.tree.map(wide_zeros, params)
+    largest = numbers.second.keeps_largest
+    state = MomentsState(
+        jnp.asarray(numbers.first_count, jnp.int32),
+        zeros if numbers.has_momentum else (),
+        jax.tree.map(jnp.real, zeros),
+        jax.tree.map(jnp.real, zeros) if largest else (),
+    )
+    return trees.fresh(state)
 
-        A batch whose loss exploded would else shorten all coordinates' steps for
-        1 / (1 - b2) steps and more.
-        """
-        seen = (old.count - self.first_count).astype(sqnorm.dtype)
-        weight = seen if self.variant == "adagrad" else 1 - self.b2**seen
-        leaves = jax.tree.leaves(old.second_moment)
-        total = sum(
-            (jnp.sum(leaf, dtype=sqnorm.dtype) for leaf in leaves),
-            jnp.zeros_like(sqnorm),
-        )
-        usual = total / jnp.where(weight > 0, weight, 1)
-        factor = factor_at_most_tenfold(sqnorm, usual)
-        return jax.tree.map(lambda g: (factor * g).astype(g.dtype), grad)
 
-    def update(self, grad: Params, old: Moments) -> Moments:
-        averaged = self.variant != "adagrad"
-        kept, fresh = (self.b2, 1 - self.b2) if averaged else (1, 1)
+def _typical_sqnorm(numbers: _Numbers, old: MomentsState, dtype: Any) -> jax.Array:
+    """The mean squared length of the gradients so far."""
+    steps = (old.count - numbers.first_count).astype(dtype)
+    weight = numbers.second.total_weight(numbers.b2, steps)
+    leaves = jax.tree.leaves(old.second_moment)
+    sums = (jnp.sum(leaf, dtype=dtype) for leaf in leaves)
+    return sum(sums, jnp.zeros((), dtype)) / jnp.where(weight > 0, weight, 1)
 
-        def second(v, g):
-            g = jnp.asarray(g, jnp.promote_types(v.dtype, jnp.result_type(g)))
-            return kept * v + fresh * jnp.real(g * jnp.conj(g))
 
-        def first(m, g):
-            return self.b1 * m + (1 - self.b1) * g
+def _moved(numbers: _Numbers, grad: Params, old: MomentsState) -> MomentsState:
+    """The moments with one more gradient."""
+    kept, fresh = numbers.second.weights(numbers.b2)
 
-        v = jax.tree.map(second, old.second_moment, grad)
-        v_max = old.max_second_moment
-        m = old.first_moment
-        return Moments(
-            jnp.asarray(optax.safe_increment(old.count)),
-            jax.tree.map(first, m, grad) if self.uses_momentum else (),
-            v,
-            jax.tree.map(jnp.maximum, v_max, v) if self.variant == "amsgrad" else (),
-        )
+    def second(v, g):
+        g = jnp.asarray(g, jnp.promote_types(v.dtype, jnp.result_type(g)))
+        return kept * v + fresh * jnp.real(g * jnp.conj(g))
 
-    def advance(self, grad: Params, value: Any, old: Moments) -> tuple[Params, Moments]:
-        """The tempered gradient and the next moments, the old ones after a NaN."""
-        size = trees.sqnorm(grad, trees.scalar_dtype(grad))
-        grad = self.tempered(grad, size, old)
-        finite = jnp.isfinite(as_scalar(value, size.dtype) + size)
-        return grad, trees.select(finite, self.update(grad, old), old)
+    def first(m, g):
+        return numbers.b1 * m + (1 - numbers.b1) * g
 
-    def directions(self, grad: Params, moments: Moments) -> Directions:
-        steps = moments.count.astype(jnp.float32)
-        if any(leaf.dtype == jnp.float64 for leaf in jax.tree.leaves(moments)):
-            steps = moments.count.astype(jnp.float64)
-        debiased = self.variant in ("adam", "amsgrad")
-        correction = 1 - self.b2**steps if debiased else 1.0
-        amsgrad = self.variant == "amsgrad"
-        v = moments.max_second_moment if amsgrad else moments.second_moment
+    v, m = jax.tree.map(second, old.second_moment, grad), old.first_moment
+    largest = old.max_second_moment
+    return MomentsState(
+        jnp.asarray(optax.safe_increment(old.count)),
+        jax.tree.map(first, m, grad) if numbers.has_momentum else (),
+        v,
+        jax.tree.map(jnp.maximum, largest, v) if numbers.second.keeps_largest else (),
+    )
 
-        def along(mean: Params, mean_correction: Any) -> Params:
-            def leaf_direction(d, v, like):
-                scaled = d / mean_correction / (jnp.sqrt(v / correction) + self.eps)
-                return (-scaled).astype(like.dtype)
 
-            return jax.tree.map(leaf_direction, mean, v, grad)
+def _directions(numbers: _Numbers, grad: Params, moments: MomentsState) -> Directions:
+    """``-P g`` and ``-P m``, bias-corrected."""
+    steps = moments.count.astype(jnp.float32)
+    if any(leaf.dtype == jnp.float64 for leaf in jax.tree.leaves(moments)):
+        steps = moments.count.astype(jnp.float64)
+    correction = numbers.second.correction(numbers.b2, steps)
+    largest = numbers.second.keeps_largest
+    v = moments.max_second_moment if largest else moments.second_moment
 
-        plain = along(grad, 1.0)
-        if not self.uses_momentum:
-            return Directions(plain, plain)
-        momentum = along(moments.first_moment, 1 - self.b1**steps)
-        if isinstance(self.search_b1, (int, float)):
-            return Directions(momentum if self.search_b1 else plain, momentum)
-        # Injected hyperparameters are arrays, whose value is not known here.
-        searched = jax.tree.map(
-            lambda p, m: jnp.where(self.search_b1 == 0, p, m), plain, momentum
-        )
-        return Directions(searched, momentum)
+    def along(mean: Params, mean_correction: Any) -> Params:
+        def leaf_direction(d, v, like):
+            root = jnp.sqrt(v / correction) + numbers.eps
+            return (-(d / mean_correction / root)).astype(like.dtype)
+
+        return jax.tree.map(leaf_direction, mean, v, grad)
+
+    plain = along(grad, 1.0)
+    if not numbers.has_momentum:
+        return Directions(plain, plain)
+    momentum = along(moments.first_moment, 1 - numbers.b1**steps)
+    if isinstance(numbers.search_b1, (int, float)):
+        return Directions(momentum if numbers.search_b1 else plain, momentum)
+    # Injected hyperparameters are arrays, whose value is not known here.
+    searched = jax.tree.map(
+        lambda p, m: jnp.where(numbers.search_b1 == 0, p, m), plain, momentum
+    )
+    return Directions(searched, momentum)
+
+
+def adam_moments(
+    *,
+    variant: str = "adam",
+    b1: float = 0.9,
+    b2: float = 0.999,
+    search_b1: float = 0.0,
+    eps: float = 1e-8,
+    first_count: int = 0,
+) -> DirectionPair:
+    r"""The pair of directions of Adam: the gradient and the momentum, preconditioned.
+
+    :math:`v_k = \beta_2 v_{k-1} + (1-\beta_2) g^2`,
+    :math:`m_k = \beta_1 m_{k-1} + (1-\beta_1) g` and
+    :math:`P = 1/(\sqrt{\hat v} + \epsilon)` give :math:`-P g` to search along and
+    :math:`-P \hat m` to apply.
+
+    Args:
+      variant: "adam"; "amsgrad" (largest v so far, bias-corrected); "adagrad" (sum of
+        squares) and "rmsprop" (mean), both without bias correction.
+      b1: weight of the past gradients, in [0, 1); 0 keeps no first moment, and both
+        directions are the same.
+      b2: weight of the past squares, in [0, 1); unused by "adagrad".
+      search_b1: 0, or ``b1`` to search along the momentum too.
+      eps: > 0, units of the gradient.
+      first_count: where the count of steps for the bias correction starts.
+
+    Returns:
+      A pair for ``two_directions``. Its ``update`` needs ``value``. A loss or gradient
+      that is not finite leaves the moments as they were. A gradient more than ten times
+      as long as those before enters as that long.
+
+    Raises:
+      ValueError: an argument lies outside its range.
+
+    Cost:
+      No evaluation; one copy of the params per moment in use, float32 or wider.
+
+    Example:
+      >>> import jax.numpy as jnp, optaxls
+      >>> pair = optaxls.adam_moments(b1=0.0, variant="rmsprop", b2=0.75)
+      >>> g = jnp.array([3.0, -0.1])
+      >>> directions, _ = pair.update(g, pair.init(g), g, value=jnp.array(1.0))
+      >>> print(directions.searched)
+      [-2.  2.]
+
+    Reference:
+      Kingma and Ba 2015, arXiv:1412.6980, Algorithm 1; Vaswani et al. 2020,
+      arXiv:2006.06835, section 2.
+    """
+    checks.require_choice("variant", variant, tuple(_VARIANTS))
+    checks.require("b1", b1, "[0, 1)")
+    checks.require("b2", b2, "[0, 1)")
+    checks.require("eps", eps, "(0, inf)")
+    checks.require_integer("first_count", first_count, 0)
+    if isinstance(search_b1, (int, float)):
+        checks.require_choice("search_b1", search_b1, (0, b1))
+    numbers = _Numbers(_VARIANTS[variant], b1, b2, search_b1, eps, first_count)
+
+    def update(
+        grads: Params, state: MomentsState, params: Any, *, value: Any, **extra: Any
+    ) -> tuple[Directions, MomentsState]:
+        del params, extra
+        sqnorm = trees.sqnorm(grads, trees.scalar_dtype(grads))
+        typical = _typical_sqnorm(numbers, state, sqnorm.dtype)
+        factor = factor_at_most_tenfold(sqnorm, typical)
+        grads = jax.tree.map(lambda g: (factor * g).astype(g.dtype), grads)
+        finite = jnp.isfinite(as_scalar(value, sqnorm.dtype) + sqnorm)
+        moments = trees.select(finite, _moved(numbers, grads, state), state)
+        return _directions(numbers, grads, moments), moments
+
+    return DirectionPair(lambda params: _init(numbers, params), update)

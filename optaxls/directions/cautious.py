@@ -8,6 +8,7 @@ import optax
 
 from optaxls._core import trees
 from optaxls._core.arguments import (
+    descent_direction,
     hold_integers,
     require_arguments,
     require_same_leaves,
@@ -62,6 +63,7 @@ def cautious(*, name: str = "cautious") -> optax.GradientTransformationExtraArgs
         require_arguments(name, grad=grad)
         held = updates if params is None else hold_integers(updates, params)
         require_same_leaves(name, held, grad=grad)
+        held = descent_direction(held, grad)
 
         def descends(d, g):
             if not trees.is_inexact(d):

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import optax
 
 from optaxls._core import trees
+from optaxls._core.arguments import ascent_direction
 from optaxls._core.loss import as_scalar
 from optaxls._core.robust import factor_at_most_tenfold
 
@@ -66,6 +67,7 @@ def guarded(
         value: Any = None,
         **extra: Any,
     ) -> tuple[Any, GuardedState]:
+        updates = ascent_direction(updates, extra.get("grad"))
         sqnorm = trees.sqnorm(updates, state.mean_grad_sqnorm.dtype)
         checked = sqnorm if value is None else sqnorm + as_scalar(value, sqnorm.dtype)
         finite = jnp.isfinite(checked)

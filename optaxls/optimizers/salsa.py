@@ -3,13 +3,13 @@
 import optax
 
 from optaxls.directions._conjugated import conjugated
+from optaxls.directions.pairs import as_searched
 from optaxls.parts.conditions.nonmonotone import smoothed_armijo
 from optaxls.parts.gates import always, when_unsteady
 from optaxls.parts.initial_steps.simple import grow
 from optaxls.parts.searches.backtracking import backtracking
 from optaxls.transforms.preconditioned import scale_by_preconditioned_search
 from optaxls.transforms.searched import scale_by_line_search
-from optaxls.transforms.two_directions import as_searched
 
 
 def salsa(

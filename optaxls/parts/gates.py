@@ -258,7 +258,7 @@ def when_unsteady(
         memory: UnsteadyMemory, origin: Origin, outcome: Outcome
     ) -> UnsteadyMemory:
         searched = outcome.num_trials > 0
-        step_size = outcome.trial.step_size
+        step_size = outcome.end_step
 
         def mean(old: jax.Array, decay: Any) -> jax.Array:
             new = decay * old + (1 - decay) * step_size

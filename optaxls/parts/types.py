@@ -83,8 +83,9 @@ class Outcome(NamedTuple):
         step or a step of 0 after a failure.
       end_step: the step size at which the search ended, scalar: the accepted one, or
         the one that a failed search would have tried next.
-      num_trials: loss evaluations, int32, counted as a sequential search makes them.
+      num_trials: trials of the search, int32, counted as a sequential search makes them.
       accepted: whether the step taken passed the test, or needed none.
+      num_fallback_trials: 1 where the fallback step was evaluated besides, int32.
     """
 
     trial: Trial
@@ -92,6 +93,7 @@ class Outcome(NamedTuple):
     end_step: jax.Array
     num_trials: jax.Array
     accepted: jax.Array
+    num_fallback_trials: jax.Array | int = 0
 
 
 def keep_memory(

@@ -1,37 +1,42 @@
 """From the engine's step to optax's updates and state."""
 
+from typing import Any
+
 import jax.numpy as jnp
 
 from optaxls._core import trees
-from optaxls._engine.parts import Memories, Rules, init_memories
-from optaxls._engine.step import take_step
-from optaxls.parts.types import Origin, Params, ValueFn
+from optaxls._core.arguments import require_arrays
+from optaxls._engine.parts import Memories
+from optaxls._engine.step import Step
+from optaxls.parts.types import Origin, Params
 from optaxls.transforms.state import LineSearchState
 
 
-def init_state(rules: Rules, params: Params) -> LineSearchState:
+def first_state(name: str, memories: Memories, params: Params) -> LineSearchState:
     """Zeros of the final dtypes, so that a training loop compiles once."""
+    require_arrays(name, params)
     zero = jnp.zeros((), trees.scalar_dtype(params))
-    memories = init_memories(rules, params)
     none, no = jnp.zeros((), jnp.int32), jnp.zeros((), bool)
     state = LineSearchState(zero, none, no, zero, zero, zero, *memories)
     return trees.fresh(state)
 
 
-def step_transformation(
-    value_fn: ValueFn, origin: Origin, state: LineSearchState, rules: Rules
-) -> tuple[Params, LineSearchState]:
-    """One step, in the words of optax: updates and the next state, dtypes unchanged."""
-    memories = Memories(state.condition, state.initial_step, state.gate)
-    step = take_step(value_fn, origin, memories, rules)
-    trial = step.outcome.trial
+def memories_of(state: LineSearchState) -> Memories:
+    """What the parts remember."""
+    return Memories(state.condition, state.initial_step, state.gate)
+
+
+def next_state(
+    step: Step, memories: Any, origin: Origin, state: LineSearchState
+) -> LineSearchState:
+    """What a step left behind, with the dtypes of ``state``."""
     new = LineSearchState(
-        trial.step_size,
-        step.outcome.num_trials,
+        step.outcome.applied.step_size,
+        step.outcome.num_trials + step.outcome.num_fallback_trials,
         step.outcome.accepted,
         origin.value,
         origin.slope,
-        trial.value,
-        *step.memories,
+        step.outcome.applied.value,
+        *memories,
     )
-    return step.displacement.updates, trees.cast_like(new, state)
+    return trees.cast_like(new, state)

@@ -7,16 +7,21 @@ import jax.numpy as jnp
 import optax
 
 from optaxls._core import checks, trees
-from optaxls._core.arguments import require_arguments, require_same_leaves
-from optaxls._engine.fallback import shorten
+from optaxls._core.arguments import (
+    descent_direction,
+    hold_integers,
+    require_arguments,
+    require_same_leaves,
+)
 from optaxls._engine.origin import make_origin
-from optaxls._engine.parts import Rules
+from optaxls._engine.parts import Parts, init_memories
+from optaxls._engine.step import take_step
 from optaxls.parts.conditions.monotone import stateless_condition
 from optaxls.parts.gates import always
 from optaxls.parts.paths.line import along_direction
 from optaxls.parts.searches.backtracking import backtracking
 from optaxls.parts.types import Condition, InitialStep, Origin, Params, Search, Trial
-from optaxls.transforms._scaffold import init_state, step_transformation
+from optaxls.transforms._scaffold import first_state, memories_of, next_state
 from optaxls.transforms.state import LineSearchState
 
 
@@ -29,20 +34,10 @@ def _lipschitz(c: Any) -> Condition:
     return stateless_condition(excess)
 
 
-def _rules(c: Any, initial_step: InitialStep, search: Search, fallback_step: Any):
-    # The change of a gradient fits no parabola through a loss and its slope.
-    gate, retreat = always(), shorten
-    condition = _lipschitz(c)
-    return Rules(
-        condition, initial_step, search, along_direction, gate, fallback_step, retreat
-    )
-
-
 def _without_loss(origin: Origin) -> Origin:
     """The searched quantity is the gradient's change: 0 here, without rounding."""
     zero = jnp.where(jnp.isfinite(origin.value), 0, jnp.nan).astype(origin.value.dtype)
-    none = jnp.zeros_like(zero)
-    return origin._replace(value=zero, rounding=none, value_rounding=none)
+    return origin._replace(value=zero, value_rounding=jnp.zeros_like(zero))
 
 
 def scale_by_extragradient(
@@ -98,10 +93,13 @@ def scale_by_extragradient(
     """
     checks.require("c", c, "(0, 1)")
     checks.require("fallback_step", fallback_step, "[0, inf)")
-    rules = _rules(c, initial_step, search, fallback_step)
+    condition = _lipschitz(c)
+    parts = Parts(
+        condition, initial_step, search, along_direction, always(), fallback_step
+    )
 
     def init(params: Params) -> LineSearchState:
-        return init_state(rules, params)
+        return first_state(name, init_memories(parts, params), params)
 
     def update(
         updates: Params,
@@ -115,24 +113,21 @@ def scale_by_extragradient(
     ) -> tuple[Params, LineSearchState]:
         del extra
         require_arguments(name, params=params, value=value, grad=grad, grad_fn=grad_fn)
+        updates = hold_integers(updates, params)
         require_same_leaves(name, updates, params=params, grad=grad)
-        origin = make_origin(params, grad, updates, value)
-        loss, origin = origin.value, _without_loss(origin)
+        updates = descent_direction(updates, grad)
+        start = make_origin(params, grad, updates, value)
 
         def gradient_change(at: Params) -> jax.Array:
-            change = jax.tree.map(jnp.subtract, grad_fn(at), grad)
-            return jnp.sqrt(trees.sqnorm(change, loss.dtype))
+            change = trees.difference(grad_fn(at), grad)
+            return jnp.sqrt(trees.sqnorm(change, start.value.dtype))
 
-        step = step_transformation(gradient_change, origin, state, rules)
-        extrapolation, new_state = step
-        new_state = new_state._replace(value=loss.astype(state.value.dtype))
-        ahead = grad_fn(optax.apply_updates(params, extrapolation))
-        # Free of cost: the fallback step is a trial as well, and held to the same test.
-        tried = jax.tree.map(jnp.subtract, ahead, grad)
-        change = trees.sqnorm(tried, loss.dtype)
-        holds = new_state.accepted | (change <= c**2 * origin.grad_sqnorm)
-        step_size = jnp.where(holds & jnp.isfinite(change), new_state.step_size, 0)
-        descent = trees.scale(-step_size, trees.conj(ahead), where=step_size > 0)
-        return descent, new_state._replace(step_size=step_size)
+        memories = memories_of(state)
+        step = take_step(gradient_change, _without_loss(start), memories, parts)
+        ahead = grad_fn(optax.apply_updates(params, step.updates))
+        step_size = step.outcome.applied.step_size
+        descent = trees.scale(-step_size, hold_integers(trees.conj(ahead), params))
+        descent = trees.zero_unless(step_size > 0, descent)
+        return descent, next_state(step, step.memories, start, state)
 
     return optax.GradientTransformationExtraArgs(init, update)

@@ -1,34 +1,27 @@
 """Adam's preconditioner under any step-size rule."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
 
 import jax
 import optax
 
-from optaxls._core import trees
-from optaxls._core.arguments import require_arguments, require_same_leaves
-from optaxls.directions.adam_moments import Moments, Preconditioner
+from optaxls.directions.adam_moments import adam_moments
+from optaxls.directions.pairs import Directions, with_momentum
 from optaxls.parts.types import Params
-from optaxls.transforms.two_directions import Directions, with_momentum
-
-
-class PreconditionedState(NamedTuple):
-    """The moments, and the state of the step-size rule."""
-
-    moments: Moments
-    step_rule: Any
+from optaxls.transforms.two_directions import two_directions
 
 
 def scale_by_preconditioned_search(
-    step_rule: optax.GradientTransformationExtraArgs,
+    step_rule: optax.GradientTransformation,
     *,
     variant: str = "adam",
     b1: float = 0.9,
     b2: float = 0.999,
     search_b1: float = 0.0,
     eps: float = 1e-8,
-    applied: Callable[[Directions, jax.Array], Params] = with_momentum,
+    applied: Callable[
+        [Directions, jax.Array], tuple[Params, jax.Array | bool]
+    ] = with_momentum,
     first_count: int = 0,
     name: str = "scale_by_preconditioned_search",
 ) -> optax.GradientTransformationExtraArgs:
@@ -60,8 +53,8 @@ def scale_by_preconditioned_search(
       needs. A loss or gradient that is not finite leaves the moments as they were.
 
     State:
-      ``moments`` (float32 or wider): ``count``, ``first_moment``, ``second_moment``,
-      ``max_second_moment``; and the rule's ``step_size``, ``num_trials``, ...
+      ``pair`` (float32 or wider): ``count``, ``first_moment``, ``second_moment``,
+      ``max_second_moment``; and ``step_rule``, with ``step_size`` and the rest.
 
     Raises:
       ValueError: an argument lies outside its range.
@@ -89,39 +82,12 @@ def scale_by_preconditioned_search(
       Vaswani et al., Adaptive Gradient Methods Converge Faster with
       Over-Parameterization, 2020, arXiv:2006.06835, Algorithm 1 and section 5.
     """
-    preconditioner = Preconditioner(variant, b1, b2, search_b1, eps, first_count)
-    preconditioner.check()
-
-    def init(params: Params) -> PreconditionedState:
-        moments = trees.fresh(preconditioner.init(params))
-        return PreconditionedState(moments, step_rule.init(params))
-
-    def update(
-        updates: Params,
-        state: Any,
-        params: Any = None,
-        *,
-        value: Any = None,
-        grad: Any = None,
-        **extra: Any,
-    ) -> tuple[Params, PreconditionedState]:
-        require_arguments(name, params=params, value=value, grad=grad)
-        require_same_leaves(name, updates, params=params, grad=grad)
-        updates, moments = preconditioner.advance(updates, value, state.moments)
-        directions = preconditioner.directions(updates, moments)
-        rule_state: Any
-        searched, rule_state = step_rule.update(
-            directions.searched,
-            state.step_rule,
-            params,
-            value=value,
-            grad=grad,
-            **extra,
-        )
-        if preconditioner.uses_momentum:
-            step_size = rule_state.step_size
-            chosen = applied(directions, rule_state.num_trials)
-            searched = trees.scale(step_size, chosen, where=step_size > 0)
-        return searched, PreconditionedState(moments, rule_state)
-
-    return optax.GradientTransformationExtraArgs(init, update)
+    pair = adam_moments(
+        variant=variant,
+        b1=b1,
+        b2=b2,
+        search_b1=search_b1,
+        eps=eps,
+        first_count=first_count,
+    )
+    return two_directions(pair, step_rule, applied=applied, name=name)

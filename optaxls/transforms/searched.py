@@ -7,13 +7,14 @@ import optax
 
 from optaxls._core import checks, trees
 from optaxls._core.arguments import (
+    descent_direction,
     hold_integers,
     require_arguments,
     require_same_leaves,
 )
 from optaxls._core.loss import scalar_value_fn
 from optaxls._engine.origin import make_origin
-from optaxls._engine.parts import Rules, init_memories
+from optaxls._engine.parts import Parts, init_memories
 from optaxls._engine.step import take_step
 from optaxls.parts.gates import always
 from optaxls.parts.paths.line import along_direction
@@ -22,12 +23,13 @@ from optaxls.parts.types import (
     Condition,
     Gate,
     InitialStep,
+    Metric,
     Params,
     Path,
     Search,
     ValueFn,
 )
-from optaxls.transforms._scaffold import init_state, step_transformation
+from optaxls.transforms._scaffold import first_state, memories_of, next_state
 from optaxls.transforms.state import LineSearchState
 
 
@@ -50,6 +52,7 @@ def scale_by_line_search(
     path: Path = along_direction,
     gate: Gate = always(),  # noqa: B008
     fallback_step: float = 1e-6,
+    metric: Metric | None = None,
     name: str = "scale_by_line_search",
 ) -> optax.GradientTransformationExtraArgs:
     r"""Scales the incoming direction by a step size that a line search accepts.
@@ -112,10 +115,10 @@ def scale_by_line_search(
       Vaswani et al. 2019, arXiv:1905.09997, Algorithm 1; the parts cite theirs.
     """
     checks.require("fallback_step", fallback_step, "[0, inf)")
-    rules = Rules(condition, initial_step, search, path, gate, fallback_step)
+    parts = Parts(condition, initial_step, search, path, gate, fallback_step)
 
     def init(params: Params) -> LineSearchState:
-        return init_state(rules, params)
+        return first_state(name, init_memories(parts, params), params)
 
     def update(
         updates: Params,
@@ -125,16 +128,21 @@ def scale_by_line_search(
         value: Any = None,
         grad: Any = None,
         value_fn: Any = None,
+        lower_bound: Any = None,
+        choose: Any = None,
         **extra: Any,
     ) -> tuple[Params, LineSearchState]:
+        del extra
         require_arguments(
             name, params=params, value=value, grad=grad, value_fn=value_fn
         )
         updates = hold_integers(updates, params)
         require_same_leaves(name, updates, params=params, grad=grad)
-        origin = make_origin(params, grad, updates, value, extra.get("lower_bound"))
+        updates = descent_direction(updates, grad)
+        origin = make_origin(params, grad, updates, value, lower_bound, metric)
         loss = scalar_value_fn(value_fn, origin.value.dtype)
-        return step_transformation(loss, origin, state, rules)
+        step = take_step(loss, origin, memories_of(state), parts, choose)
+        return step.updates, next_state(step, step.memories, origin, state)
 
     return optax.GradientTransformationExtraArgs(init, update)
 
@@ -153,6 +161,7 @@ def line_search(
     gate: Gate = always(),  # noqa: B008
     fallback_step: float = 1e-6,
     lower_bound: Any = None,
+    metric: Metric | None = None,
     memories: Any = None,
 ) -> LineSearchResult:
     r"""The engine as a plain function, for use outside a transformation.
@@ -192,17 +201,18 @@ def line_search(
       As ``scale_by_line_search``.
     """
     checks.require("fallback_step", fallback_step, "[0, inf)")
-    rules = Rules(condition, initial_step, search, path, gate, fallback_step)
+    parts = Parts(condition, initial_step, search, path, gate, fallback_step)
     if memories is None:
-        memories = trees.fresh(init_memories(rules, params))
-    origin = make_origin(params, grad, direction, value, lower_bound)
+        memories = trees.fresh(init_memories(parts, params))
+    direction = descent_direction(direction, grad)
+    origin = make_origin(params, grad, direction, value, lower_bound, metric)
     loss = scalar_value_fn(value_fn, origin.value.dtype)
-    step = take_step(loss, origin, memories, rules)
+    step = take_step(loss, origin, memories, parts)
     return LineSearchResult(
-        step.outcome.trial.step_size,
-        step.outcome.trial.value,
-        optax.apply_updates(params, step.displacement.updates),
-        step.outcome.num_trials,
+        step.outcome.applied.step_size,
+        step.outcome.applied.value,
+        optax.apply_updates(params, step.updates),
+        step.outcome.num_trials + step.outcome.num_fallback_trials,
         step.outcome.accepted,
         step.memories,
     )

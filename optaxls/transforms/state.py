@@ -10,8 +10,9 @@ from optaxls.parts.types import Memory
 class LineSearchState(NamedTuple):
     """What a step left behind: scalars for the logger, memories for the parts.
 
-    ``value`` is the loss before the step, ``trial_value`` the loss after it on the same
-    batch where it was evaluated, else ``value``.
+    ``value`` is the loss before the step. ``trial_value`` is the loss, on the same
+    batch, at the end of the step of size ``step_size``. It is NaN where that loss was
+    not evaluated, and ``value`` where no step was made.
     """
 
     step_size: jax.Array

@@ -1,27 +1,116 @@
 """Searched along one direction, applied along another."""
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
+import optax
 
+from optaxls._core.arguments import (
+    ascent_direction,
+    require_arguments,
+    require_same_leaves,
+)
+from optaxls._core.reports import find_reports
+from optaxls.directions.pairs import DirectionPair, Directions, with_momentum
 from optaxls.parts.types import Params
 
 
-class Directions(NamedTuple):
-    """``searched``: what the rule sees; ``momentum``: what Adam would apply."""
+class TwoDirectionsState(NamedTuple):
+    """The state of the pair of directions, and that of the step-size rule."""
 
-    searched: Params
-    momentum: Params
-
-
-def with_momentum(directions: Directions, num_trials: jax.Array) -> Params:
-    """Applies the direction with momentum, whatever was searched."""
-    del num_trials
-    return directions.momentum
+    pair: Any
+    step_rule: Any
 
 
-def as_searched(directions: Directions, num_trials: jax.Array) -> Params:
-    """Applies the tested trial; momentum only where nothing was tested (SaLSA)."""
-    tested = num_trials > 0
-    return jax.tree.map(lambda s, m: jnp.where(tested, s, m), *directions)
+def two_directions(
+    pair: DirectionPair,
+    step_rule: optax.GradientTransformation,
+    *,
+    applied: Callable[
+        [Directions, jax.Array], tuple[Params, jax.Array | bool]
+    ] = with_momentum,
+    name: str = "two_directions",
+) -> optax.GradientTransformationExtraArgs:
+    r"""A step size found along one direction, applied along another.
+
+    ``step_rule`` finds :math:`\eta` along the first direction :math:`d`. The update is
+    the displacement of size :math:`\eta` on the same path along the second direction.
+
+    Args:
+      pair: what makes the two directions from the gradient. After the step, its
+        ``tell`` gets the displacement and the report.
+      step_rule: ``scale_by_line_search(...)`` or ``scale_by_initial_step(...)``, also
+        in an ``optax.chain``.
+      applied: ``(directions, num_trials) -> (direction, tested)``: which of the two is
+        applied, and whether it was tested. ``with_momentum`` or ``as_searched``.
+      name: the optimizer that error messages name.
+
+    Returns:
+      A transformation of gradients: no ``optax.scale(-1.0)`` stands before it.
+      ``update`` needs ``params``, ``value``, ``grad`` and what ``step_rule`` needs.
+
+    State:
+      ``pair`` and ``step_rule``. ``trial_value`` is NaN where the step was not tested.
+
+    Raises:
+      TypeError: ``step_rule`` holds no step-size rule of this package (from ``init``),
+      or an argument of ``update`` is missing.
+
+    Cost:
+      That of ``step_rule`` and of the pair's state.
+
+    Example:
+      >>> import jax.numpy as jnp, optax, optaxls
+      >>> halved = optaxls.DirectionPair(
+      ...     init=lambda params: (),
+      ...     update=lambda grads, state, params, **extra: (
+      ...         optaxls.Directions(-grads, -0.5 * grads), state))
+      >>> tx = optaxls.two_directions(halved, optaxls.scale_by_line_search(
+      ...     optaxls.armijo(0.5), optaxls.constant(1.0)))
+      >>> w = jnp.array([2.0])
+      >>> updates, state = tx.update(w, tx.init(w), w, value=jnp.array(2.0), grad=w,
+      ...                            value_fn=lambda w: 0.5 * jnp.sum(w**2))
+      >>> print(optax.apply_updates(w, updates), state.step_rule.step_size)
+      [1.] 1.0
+
+    Reference:
+      The pattern of Vaswani et al. 2020, arXiv:2006.06835, section 5: searched without
+      momentum, applied with it.
+    """
+    rule = optax.with_extra_args_support(step_rule)
+
+    def init(params: Params) -> TwoDirectionsState:
+        state = TwoDirectionsState(pair.init(params), rule.init(params))
+        if not find_reports(state.step_rule):
+            raise TypeError(
+                f"{name}: step_rule must hold scale_by_line_search(...) or "
+                f"scale_by_initial_step(...), got the state {state.step_rule!r}"
+            )
+        return state
+
+    def update(
+        updates: Params,
+        state: Any,
+        params: Any = None,
+        *,
+        value: Any = None,
+        grad: Any = None,
+        **extra: Any,
+    ) -> tuple[Params, TwoDirectionsState]:
+        require_arguments(name, params=params, value=value, grad=grad)
+        require_same_leaves(name, updates, params=params, grad=grad)
+        given = {"value": value, "grad": grad, **extra}
+        updates = ascent_direction(updates, grad)
+        directions, pair_state = pair.update(updates, state.pair, params, **given)
+        choose = None
+        if directions.applied is not directions.searched:
+            choose = lambda num_trials: applied(directions, num_trials)  # noqa: E731
+        moved, rule_state = rule.update(
+            directions.searched, state.step_rule, params, choose=choose, **given
+        )
+        report = find_reports(rule_state)[-1]
+        told = pair.tell(pair_state, moved, report, params, **given)
+        return moved, TwoDirectionsState(told, rule_state)
+
+    return optax.GradientTransformationExtraArgs(init, update)

@@ -8,49 +8,26 @@ import optax
 
 from optaxls._core import trees
 from optaxls._core.arguments import (
+    descent_direction,
     hold_integers,
     require_arguments,
     require_same_leaves,
 )
 from optaxls._engine.origin import make_origin
-from optaxls._engine.parts import Rules
-from optaxls.parts.conditions.monotone import always_accept
+from optaxls._engine.parts import Memories
+from optaxls._engine.step import take_untested_step
 from optaxls.parts.paths.line import along_direction
-from optaxls.parts.types import (
-    Gate,
-    InitialStep,
-    Memory,
-    Origin,
-    Outcome,
-    Params,
-    Problem,
-    Trial,
-    keep_memory,
-    no_memory,
-)
-from optaxls.transforms._scaffold import init_state, step_transformation
+from optaxls.parts.types import InitialStep, Metric, Params, Path
+from optaxls.transforms._scaffold import first_state, next_state
 from optaxls.transforms.state import LineSearchState
 
 
-def _no_search(problem: Problem, first_step: jax.Array, enabled: jax.Array) -> Outcome:
-    """Zero trials: the proposal as it is."""
-    del enabled
-    origin = problem.origin
-    zero = jnp.zeros_like(first_step)
-    trial = Trial(first_step, origin.value, first_step * origin.slope, zero)
-    return Outcome(trial, zero.astype(jnp.int32), zero > 0)
-
-
-def _never() -> Gate:
-    def should_search(memory: Memory, origin: Origin) -> jax.Array:
-        del memory
-        return jnp.zeros_like(origin.value, bool)
-
-    return Gate(no_memory, should_search, keep_memory)
-
-
 def scale_by_initial_step(
-    initial_step: InitialStep, *, name: str = "scale_by_initial_step"
+    initial_step: InitialStep,
+    *,
+    path: Path = along_direction,
+    metric: Metric | None = None,
+    name: str = "scale_by_initial_step",
 ) -> optax.GradientTransformationExtraArgs:
     r"""Scales the incoming direction by the proposal of a rule, untested.
 
@@ -58,7 +35,9 @@ def scale_by_initial_step(
     Barzilai-Borwein steps, a constant.
 
     Args:
-      initial_step: the rule.
+      initial_step: what proposes the step size.
+      path: how a step size becomes a displacement.
+      metric: as in ``scale_by_line_search``.
       name: the rule that error messages speak of.
 
     Returns:
@@ -88,17 +67,10 @@ def scale_by_initial_step(
     Reference:
       Loizou et al. 2021, arXiv:2002.10542.
     """
-    rules = Rules(
-        always_accept(),
-        initial_step,
-        _no_search,
-        along_direction,
-        _never(),
-        0,
-    )
 
     def init(params: Params) -> LineSearchState:
-        return init_state(rules, params)
+        memories = Memories((), initial_step.init(params), ())
+        return first_state(name, memories, params)
 
     def update(
         updates: Params,
@@ -107,8 +79,11 @@ def scale_by_initial_step(
         *,
         value: Any = None,
         grad: Any = None,
+        lower_bound: Any = None,
+        choose: Any = None,
         **extra: Any,
     ) -> tuple[Params, LineSearchState]:
+        del extra
         given = {"value": value, "grad": grad}
         used = {key: given[key] for key in initial_step.uses}
         require_arguments(name, params=params, **used)
@@ -118,7 +93,13 @@ def scale_by_initial_step(
             require_same_leaves(name, updates, **others)
         if grad is None:
             grad = trees.conj(jax.tree.map(jnp.negative, updates))
-        origin = make_origin(params, grad, updates, value, extra.get("lower_bound"))
-        return step_transformation(lambda params: origin.value, origin, state, rules)
+        else:
+            updates = descent_direction(updates, grad)
+        origin = make_origin(params, grad, updates, value, lower_bound, metric)
+        step = take_untested_step(
+            origin, state.initial_step, initial_step, path, choose
+        )
+        memories = Memories((), step.memories, ())
+        return step.updates, next_state(step, memories, origin, state)
 
     return optax.GradientTransformationExtraArgs(init, update)

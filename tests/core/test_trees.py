@@ -48,8 +48,9 @@ TREE, OTHER = mixed(), mixed(1.0, seed=1)
 # What a function of trees makes of the trained leaf, and whose other leaves it keeps.
 FUNCTIONS = {
     "conj": (lambda: trees.conj(TREE), [2, -2], TREE),
-    "scale": (lambda: trees.scale(HALF, TREE, where=YES), [1, -1], TREE),
-    "scale_nowhere": (lambda: trees.scale(HALF, TREE, where=NO), [0, 0], TREE),
+    "scale": (lambda: trees.scale(HALF, TREE), [1, -1], TREE),
+    "zero_unless": (lambda: trees.zero_unless(NO, TREE), [0, 0], TREE),
+    "not_zero": (lambda: trees.zero_unless(YES, TREE), [2, -2], TREE),
     "difference": (lambda: trees.difference(TREE, OTHER), [1, -1], TREE),
     "reverse": (lambda: trees.reverse(TREE), [-2, 2], TREE),
     "add_scaled": (

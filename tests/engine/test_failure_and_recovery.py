@@ -126,34 +126,67 @@ def test_a_too_short_verdict_of_nan_does_not_grow():
 # A spent budget.
 
 
+def only_below(longest):
+    """Falls on steps up to ``longest`` from 1, and is a plateau beyond them."""
+    return lambda w: jnp.where(w[0] < 1 - longest, 0.5, 0.5 * w[0] ** 2)
+
+
 @pytest.mark.parametrize("name", SEARCHES)
 def test_a_spent_budget_takes_the_fallback_step(name):
-    result = search(lambda w: 1.0 + 0.5 * w[0] ** 2, search=SEARCHES[name])
-    assert not result.accepted
-    assert result.step_size == jnp.float32(1e-6) or result.step_size < 1e-6
+    never = optaxls.stateless_condition(lambda origin, trial: 1.0 + 0 * trial.value)
+    loss = lambda w: 0.5 * w[0] ** 2  # noqa: E731
+    result = search(loss, search=SEARCHES[name], condition=never)
+    assert not result.accepted and result.num_trials > 3
+    assert 0 < result.step_size <= jnp.float32(1e-6)
     assert result.params[0] == jnp.float32(1.0) - result.step_size
 
 
-def test_the_fallback_step_is_the_one_asked_for():
+@pytest.mark.parametrize("name", SEARCHES)
+def test_a_fallback_step_that_climbs_is_not_taken(name):
+    result = search(lambda w: 1.0 + 0.5 * w[0] ** 2, search=SEARCHES[name])
+    assert not result.accepted
+    assert result.step_size == 0 and result.params[0] == 1.0
+    assert result.value == 0.5
+
+
+def test_the_fallback_step_is_the_one_asked_for_and_one_trial_more():
     limited = optaxls.backtracking(0.5, max_trials=3)
-    result = search(lambda w: 1.0 + w[0], search=limited, fallback_step=0.01)
-    assert result.num_trials == 3 and not result.accepted
+    result = search(only_below(0.02), search=limited, fallback_step=0.01)
+    assert result.num_trials == 4 and not result.accepted
     assert result.step_size == jnp.float32(0.01)
+
+
+def test_a_fallback_step_of_0_costs_no_trial():
+    limited = optaxls.backtracking(0.5, max_trials=3)
+    result = search(only_below(0.02), search=limited, fallback_step=0.0)
+    assert result.num_trials == 3 and result.step_size == 0
 
 
 def test_the_fallback_is_never_longer_than_what_was_rejected():
     limited = optaxls.backtracking(0.5, max_trials=3)
-    result = search(lambda w: 1.0 + w[0], search=limited, fallback_step=10.0)
-    rejected = [1.0, 0.5, 0.25]
+    result = search(only_below(0.2), search=limited, fallback_step=10.0)
     assert not result.accepted
-    assert 0 < result.step_size < min(rejected)
+    assert result.step_size == 0.125
+
+
+def test_a_fallback_step_does_not_throw_the_params_onto_a_plateau():
+    """1e-6 along a slope of 1e7 moves w from 0 to 10, where tanh has no slope."""
+    loss = lambda w: 1e7 * jnp.sum((jnp.tanh(w) - 0.5) ** 2)  # noqa: E731
+    optimizer = optaxls.sls(steps_per_epoch=10)
+    step = jax.jit(optaxls.make_step(loss, optimizer))
+    w = jnp.zeros(1)
+    state = optimizer.init(w)
+    for _ in range(20):
+        w, state, *_ = step(w, state)
+        assert abs(float(w[0])) < 1
+    assert float(jnp.tanh(w[0])) == pytest.approx(0.5, abs=1e-3)
 
 
 @pytest.mark.parametrize("bad", BAD)
 def test_no_fallback_next_to_a_pole(bad):
     result = search(lambda w: jnp.full_like(w[0], bad))
     assert result.step_size == 0 and result.params[0] == 1.0
-    assert not result.accepted and result.num_trials == 100
+    assert not result.accepted and result.num_trials == 101
 
 
 # Nothing downhill, nothing finite.
@@ -321,4 +354,4 @@ def test_an_exploded_batch_does_not_throw_the_params_away(scale):
             search=optaxls.backtracking(0.9, max_trials=3),
         )
     assert not result.accepted
-    assert abs(float(result.params[0])) < 0.5
+    assert abs(float(result.params[0])) <= 1

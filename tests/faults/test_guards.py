@@ -107,7 +107,7 @@ def test_one_exploded_gradient_enters_adams_moments_as_ten(variant):
     rule = optaxls.scale_by_initial_step(optaxls.constant(1.0))
     tx = optaxls.scale_by_preconditioned_search(rule, variant=variant)
     states = steps_through(tx, [1.0] * 9 + [1e9])
-    before, after = (state.moments.second_moment[1] for state in states[-2:])
+    before, after = (state.pair.second_moment[1] for state in states[-2:])
     assert after <= before + 100.1 * 16
 
 

@@ -22,9 +22,22 @@ def goldstein(c):
 
 
 def backtrack(
-    loss, verdict, reference, slope, first, shrink, grow=1.0, budget=100, fallback=1e-6
+    loss,
+    verdict,
+    reference,
+    slope,
+    first,
+    shrink,
+    grow=1.0,
+    budget=100,
+    fallback=1e-6,
+    start=None,
 ):
-    """``loss``: of the step size. Returns (step, trials, accepted, smallest margin)."""
+    """``loss``: of the step size. Returns (step, trials, accepted, smallest margin).
+
+    ``start``: the loss before the step, where that is not the reference.
+    """
+    start = reference if start is None else start
     step, held, margin, value = first, None, math.inf, math.nan
     for trial in range(1, budget + 1):
         value = loss(step)
@@ -43,8 +56,13 @@ def backtrack(
         return held, trial, True, margin
     if held is not None:
         return held, budget, True, margin
-    retreat = min(fallback, step) if math.isfinite(value) else 0.0
-    return retreat, budget, False, margin
+    retreat = min(fallback, step)
+    value = loss(retreat)
+    margin = min(margin, abs(value - start)) if math.isfinite(value) else margin
+    fits = math.isfinite(value) and value <= start
+    if math.isfinite(value):
+        fits |= verdict(reference, value, retreat, slope)[0] <= 0
+    return (retreat if fits else 0.0), budget + 1, False, margin
 
 
 def bracket(loss, verdict, reference, slope, first, factor, budget=100):

@@ -16,9 +16,8 @@ def origin(
 ) -> Origin:
     size = jnp.array(-slope)
     bound = None if lower_bound is None else jnp.array(lower_bound)
-    zero = jnp.array(0.0)
     return Origin(
-        params, grad, (), jnp.array(value), -size, size, size, zero, lower_bound=bound
+        params, grad, (), jnp.array(value), -size, size, size, lower_bound=bound
     )
 
 
@@ -35,4 +34,6 @@ def outcome(
     slope: float = -1.0,
 ) -> Outcome:
     tested = trial(step_size, value, slope)
-    return Outcome(tested, jnp.array(num_trials), jnp.array(accepted))
+    return Outcome(
+        tested, tested, tested.step_size, jnp.array(num_trials), jnp.array(accepted)
+    )

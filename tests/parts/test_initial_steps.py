@@ -90,7 +90,7 @@ def searches(rule, longest_steps, max_trials=4):
 @pytest.mark.parametrize("rule", RESUMING)
 def test_a_first_guess_far_off_is_resumed_until_the_scale_is_found(rule):
     reports = searches(RESUMING[rule](), [2.0**-10] * 10)
-    assert [trials for _, trials in reports[:2]] == [4, 4]
+    assert [trials for _, trials in reports[:2]] == [5, 5]
     assert all(step <= 2.0**-10 for step, _ in reports)
     # grow keeps the step; the power of PoNoS falls by one after a first-try success.
     assert all(step == 2.0**-10 and trials <= 2 for step, trials in reports[5:])
@@ -101,7 +101,7 @@ def test_a_bad_batch_is_gone_back_from(rule):
     reports = searches(RESUMING[rule](), [1.0, 1.0, NEVER, 1.0, 1.0, 1.0])
     steps = [step for step, _ in reports]
     assert steps[:2] == [1.0, 1.0]
-    assert steps[2] <= 1e-6 and reports[2][1] == 4
+    assert steps[2] <= 1e-6 and reports[2][1] == 5
     assert reports[3][1] == 1 and 0 < steps[3] <= 0.25
     assert steps[4:] == [1.0, 1.0]
 
@@ -119,7 +119,7 @@ def test_any_number_of_bad_batches_is_gone_back_from(rule, num_bad):
 def test_a_scale_that_changed_for_good_is_not_gone_back_from(rule):
     """The resumed search needs several trials: 1 is too long for this batch as well."""
     reports = searches(RESUMING[rule](), [1.0, *[1 / 64] * 8])
-    assert reports[1][1] == 4 and reports[1][0] <= 1e-6
+    assert reports[1][1] == 5 and reports[1][0] <= 1e-6
     settled = [report for report in reports if report[0] == 1 / 64]
     assert len(settled) >= 6 and all(trials <= 3 for _, trials in reports[3:])
 
@@ -127,7 +127,7 @@ def test_a_scale_that_changed_for_good_is_not_gone_back_from(rule):
 def test_a_first_guess_that_several_batches_refused_is_not_gone_back_to():
     """1, ..., 1/8 and 1/16, ..., 1/128 fail; 1/256 is then the first trial."""
     reports = searches(RESUMING["grow"](), [1 / 256] * 12)
-    assert [trials for _, trials in reports] == [4, 4, *[1] * 10]
+    assert [trials for _, trials in reports] == [5, 5, *[1] * 10]
     assert all(step == 1 / 256 for step, _ in reports[2:])
 
 

@@ -172,6 +172,7 @@ def initial_step(name: str, a: Any, b: Any) -> Any:
 
     def step(memory: Any, value: Any, grad: Any, w: Any, step_size: Any, k: Any) -> Any:
         at = origin(value, -jnp.sum(grad**2), params=w, grad=grad)
+        memory = part.observe(memory, at)
         proposal = part.propose(memory, at)
         done = outcome(proposal, k * 3 % 4, proposal > 0, 0.0, at.slope)
         return part.commit(memory, at, done)
@@ -213,6 +214,7 @@ def gate(name: str, a: Any, b: Any) -> Any:
 
     def step(memory: Any, value: Any, grad: Any, w: Any, step_size: Any, k: Any) -> Any:
         at = origin(value, -jnp.sum(jnp.abs(grad)))
+        memory = part.observe(memory, at)
         searched = part.should_search(memory, at).astype(int)
         return part.commit(memory, at, outcome(step_size, searched, k % 4 > 0, value))
 
@@ -248,5 +250,5 @@ def direction(name: str, a: Any, b: Any) -> Any:
 def test_the_memory_of_a_direction_follows_the_loss(name, run, a, shift, dtype):
     one, other = both(direction, name, run, a, 10 * a * shift, dtype)
     if name != "guarded":
-        one, other = one.moments, other.moments
+        one, other = one.pair, other.pair
     follows(one, other, a, 0.0, dtype)

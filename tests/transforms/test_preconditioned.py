@@ -78,7 +78,7 @@ def test_without_momentum_the_searched_direction_is_applied(variant):
     ours = trajectory(variant=variant, b1=0.0)
     for (updates, state), (searched, _) in zip(ours, oracle(variant), strict=True):
         assert updates == pytest.approx(searched, rel=1e-9)
-        assert state.moments.first_moment == ()
+        assert state.pair.first_moment == ()
 
 
 def test_a_constant_step_is_optax_adam():
@@ -139,7 +139,7 @@ def test_the_first_count_shifts_the_bias_correction():
 def test_moments_are_float32_with_bfloat16_params():
     w = {"w": jnp.ones(2, jnp.bfloat16)}
     state = optaxls.adam_sls(steps_per_epoch=1, b1=0.9, variant="amsgrad").init(w)
-    for tree in state.moments[1:]:
+    for tree in state.pair[1:]:
         assert tree["w"].dtype == jnp.float32
 
 
@@ -152,7 +152,7 @@ def test_a_tiny_gradient_of_bfloat16_params_is_remembered():
     given = {"value": jnp.array(1.0), "grad": g}
     for _ in range(3):
         _, state = tx.update(g, state, w, **given)
-    assert float(state.moments.second_moment[0]) == pytest.approx(0.002997, rel=1e-3)
+    assert float(state.pair.second_moment[0]) == pytest.approx(0.002997, rel=1e-3)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -169,7 +169,7 @@ def test_an_exploded_gradient_enters_as_ten_times_the_usual_one(variant):
         for factor in (1.0, 1.0, 1.0, size):
             g = factor * jnp.array([3.0, 4.0])
             _, state = tx.update(g, state, w, value=jnp.array(1.0), grad=g)
-            moments.append(state.moments.second_moment)
+            moments.append(state.pair.second_moment)
         return moments
 
     *_, before, at_the_bound = second_moments(10.0)

@@ -91,7 +91,7 @@ def test_a_path_of_ones_own_bends_the_step():
     """Projection onto w >= 0: the trial sees, and the update is, the projected step."""
 
     def projected(origin, step_size):
-        straight = optaxls.along_direction(origin, step_size)
+        straight = optaxls.along_direction.displace(origin, step_size)
         new = jnp.maximum(origin.params + straight.updates, 0)
         updates = new - origin.params
         slope = jnp.vdot(origin.grad, updates)
@@ -113,7 +113,7 @@ def test_a_path_of_ones_own_bends_the_step():
         grad=grad,
         condition=optaxls.armijo(0.1),
         initial_step=optaxls.constant(1.0),
-        path=projected,
+        path=optaxls.Path(projected, optaxls.along_direction.predicted_slope),
     )
     assert result.params.tolist() == [0.0, 1.0] == seen[-1].tolist()
     assert result.accepted

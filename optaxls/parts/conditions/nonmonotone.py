@@ -12,7 +12,7 @@ from optaxls._core.robust import (
     loss_at_most_tenfold,
     no_deviation,
     with_loss,
-    with_outcome,
+    with_promise,
 )
 from optaxls.parts.conditions._excess import armijo_excess
 from optaxls.parts.types import Condition, Origin, Outcome, Trial, Verdict, keep_memory
@@ -99,7 +99,10 @@ def zhang_hager(c: float = 0.5, decay: float = 1.0) -> Condition:
         memory: ZhangHagerMemory, origin: Origin, outcome: Outcome
     ) -> ZhangHagerMemory:
         del origin
-        return memory._replace(deviation=with_outcome(memory.deviation, outcome))
+        deviation = with_promise(
+            memory.deviation, outcome.accepted, outcome.trial.linear_change
+        )
+        return memory._replace(deviation=deviation)
 
     return Condition(init, observe, judge, commit)
 
@@ -115,8 +118,8 @@ def window_armijo(c: float = 0.1, window: int = 10) -> Condition:
     r"""Nonmonotone Armijo against the largest of the last ``window`` losses.
 
     :math:`f(w_+) \le \max_{0 \le j < M} f_{k-j} + c\,\langle g, w_+ - w\rangle`, the
-    present loss included. A loss enters the window as at most ten typical deviations above
-    that, as in ``zhang_hager``.
+    present loss included. A loss enters the window as at most ten typical deviations
+    above that, as in ``zhang_hager``.
 
     Args:
       c: dimensionless, in (0, 1).
@@ -168,7 +171,10 @@ def window_armijo(c: float = 0.1, window: int = 10) -> Condition:
 
     def commit(memory: WindowMemory, origin: Origin, outcome: Outcome) -> WindowMemory:
         del origin
-        return memory._replace(deviation=with_outcome(memory.deviation, outcome))
+        deviation = with_promise(
+            memory.deviation, outcome.accepted, outcome.trial.linear_change
+        )
+        return memory._replace(deviation=deviation)
 
     return Condition(init, observe, judge, commit)
 
@@ -240,9 +246,10 @@ def smoothed_armijo(c: float = 0.5, decay: float = 0.9) -> Condition:
 
     def judge(memory: SmoothedMemory, origin: Origin, trial: Trial) -> Verdict:
         decrease = smooth(memory.mean_decrease, origin.value - trial.value)
-        steepness = smooth(memory.mean_steepness, -origin.slope)
+        # On a path that bends, the promised decrease is no multiple of the step size.
+        promised = smooth(trial.step_size * memory.mean_steepness, -trial.linear_change)
         # In units of this loss, in which differences are forgiven.
-        excess = c * trial.step_size * steepness - decrease
+        excess = c * promised - decrease
         return Verdict(excess / (1 - decay))
 
     def commit(

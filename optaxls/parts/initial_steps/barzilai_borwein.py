@@ -86,9 +86,7 @@ def barzilai_borwein(
     def commit(
         memory: BarzilaiBorweinMemory, origin: Origin, outcome: Outcome
     ) -> BarzilaiBorweinMemory:
-        step_size = jnp.where(
-            outcome.accepted, outcome.trial.step_size, memory.last_step
-        )
+        step_size = jnp.where(outcome.accepted, outcome.end_step, memory.last_step)
         return BarzilaiBorweinMemory(origin.params, origin.grad, step_size)
 
     return InitialStep(init, propose, commit, uses=("grad",))

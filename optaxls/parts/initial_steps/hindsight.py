@@ -32,6 +32,14 @@ class HindsightMemory(NamedTuple):
     num_judged: jax.Array
 
 
+class _Observed(NamedTuple):
+    """The memory before and after a look back, and the step size that follows."""
+
+    before: HindsightMemory
+    after: HindsightMemory
+    step_size: jax.Array
+
+
 def _weight(memory: HindsightMemory, dtype: Any) -> jax.Array:
     """Of the newest iterate in the mean: 2 / (k + 1), the mean of weights 1, 2, ... k.
 
@@ -257,16 +265,18 @@ def hindsight(
             _wide(params), zero, zero, zero, zero, zero, zero, first, zero, none
         )
 
-    def propose(memory: HindsightMemory, origin: Origin) -> jax.Array:
-        seen = _judged(memory, origin, decay)
-        return _braked(_corrected(memory, seen, rate, tolerance), seen, origin)
+    def observe(memory: HindsightMemory, origin: Origin) -> _Observed:
+        after = _judged(memory, origin, decay)
+        return _Observed(memory, after, _corrected(memory, after, rate, tolerance))
+
+    def propose(observed: _Observed, origin: Origin) -> jax.Array:
+        return _braked(observed.step_size, observed.after, origin)
 
     def commit(
-        memory: HindsightMemory, origin: Origin, outcome: Outcome
+        observed: _Observed, origin: Origin, outcome: Outcome
     ) -> HindsightMemory:
-        seen = _judged(memory, origin, decay)
-        judged = _corrected(memory, seen, rate, tolerance)
-        applied, searched = outcome.trial.step_size, outcome.num_trials > 0
+        memory, seen, judged = observed
+        applied, searched = outcome.end_step, outcome.num_trials > 0
         # What is judged are the steps taken: one much longer than those, because brakes
         # or a cap held it back, would take long to come down to where it matters.
         # A loss of exactly 0 is a rounded one, whose brake says nothing of the steps.
@@ -288,4 +298,4 @@ def hindsight(
         held = memory._replace(hindsight_step=step_size)
         return trees.select(outcome.accepted, new, held)
 
-    return InitialStep(init, propose, commit, uses=("value", "grad"))
+    return InitialStep(init, propose, commit, ("value", "grad"), observe)

@@ -6,8 +6,9 @@ import jax
 import jax.numpy as jnp
 
 from optaxls._core import checks, trees
-from optaxls._core.robust import COLLAPSE, resume, shortest, start
+from optaxls._core.robust import shortest
 from optaxls.parts.initial_steps._polyak_ratio import polyak_ratio
+from optaxls.parts.initial_steps._resume import COLLAPSE, resume, start
 from optaxls.parts.types import InitialStep, Memory, Origin, Outcome
 
 
@@ -186,7 +187,7 @@ def smoothed_polyak(
         memory: SmoothedPolyakMemory, origin: Origin, outcome: Outcome
     ) -> SmoothedPolyakMemory:
         del origin
-        step_size = outcome.trial.step_size
+        step_size = outcome.end_step
         moved = outcome.accepted & (step_size > 0)
         collapsed = step_size < COLLAPSE * memory.last_step
         doubted = moved & memory.trusted & collapsed

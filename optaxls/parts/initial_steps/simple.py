@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import optax
 
 from optaxls._core import checks, trees
-from optaxls._core.robust import COLLAPSE, ResumeMemory, resume, shortest, start
+from optaxls._core.robust import shortest
+from optaxls.parts.initial_steps._resume import COLLAPSE, ResumeMemory, resume, start
 from optaxls.parts.types import (
     InitialStep,
     Memory,
@@ -119,7 +120,7 @@ def grow(
         del origin
         # A chain of failures must not underflow to 0, from which nothing grows.
         least = shortest(memory.level.dtype)
-        reached = jnp.maximum(outcome.trial.step_size, least)
+        reached = jnp.maximum(outcome.end_step, least)
         level = jnp.where(outcome.num_trials > 0, reached, memory.level)
         collapsed = level < COLLAPSE * memory.level
         return resume(memory, outcome, level, collapsed)

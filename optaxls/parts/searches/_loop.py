@@ -102,8 +102,9 @@ def repeat(
         trial=trees.select(end.holds, end.held, end.last),
         applied=trees.select(end.holds, end.held, end.fallback),
         end_step=jnp.where(end.holds, end.held.step_size, end.next_step),
-        num_trials=end.num_trials,
+        num_trials=jnp.minimum(end.num_trials, max_trials),
         accepted=end.holds,
+        num_fallback_trials=jnp.maximum(end.num_trials - max_trials, 0),
     )
 
 

@@ -1,0 +1,77 @@
+"""Two directions of one step: one that is searched along, one that is applied."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from optaxls.parts.types import Params
+
+
+class Directions(NamedTuple):
+    """``searched`` is what the search tests; ``applied`` is what its step multiplies.
+
+    Both are what is *added*, like params. Where they are the same object, the tested
+    trial is the step taken.
+    """
+
+    searched: Params
+    applied: Params
+
+
+def keep_state(
+    state: Any, displacement: Params, report: Any, params: Params, **extra: Any
+) -> Any:
+    """The ``tell`` of a pair that learns nothing from the step taken.
+
+    Example:
+      >>> import optaxls
+      >>> optaxls.keep_state("state", displacement=None, report=None, params=None)
+      'state'
+    """
+    del displacement, report, params, extra
+    return state
+
+
+class DirectionPair(NamedTuple):
+    """What makes two directions from a gradient, and learns from the step taken.
+
+    Attributes:
+      init: ``params -> state``.
+      update: ``(grads, state, params, **extra) -> (Directions, state)`` with ``extra``
+        the keyword arguments of ``update``. A batch that is not finite should leave the
+        state as it was.
+      tell: ``(state, displacement, report, params, **extra) -> state`` runs after the
+        step. ``report`` is the state of the step-size rule: ``step_size``,
+        ``accepted`` and the rest.
+    """
+
+    init: Callable[[Params], Any]
+    update: Callable[..., tuple[Directions, Any]]
+    tell: Callable[..., Any] = keep_state
+
+
+def with_momentum(
+    directions: Directions, num_trials: jax.Array
+) -> tuple[Params, jax.Array | bool]:
+    """Applies the second direction, whatever was searched: it is not tested.
+
+    Returns:
+      The direction, and whether it is the one that was tested.
+    """
+    del num_trials
+    return directions.applied, False
+
+
+def as_searched(
+    directions: Directions, num_trials: jax.Array
+) -> tuple[Params, jax.Array | bool]:
+    """Applies the tested trial, and the second direction where nothing was tested.
+
+    Returns:
+      The direction, and whether it is the one that was tested.
+    """
+    tested = num_trials > 0
+    chosen = jax.tree.map(lambda s, a: jnp.where(tested, s, a), *directions)
+    return chosen, tested
