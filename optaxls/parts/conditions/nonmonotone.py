@@ -115,8 +115,8 @@ def window_armijo(c: float = 0.1, window: int = 10) -> Condition:
     r"""Nonmonotone Armijo against the largest of the last ``window`` losses.
 
     :math:`f(w_+) \le \max_{0 \le j < M} f_{k-j} + c\,\langle g, w_+ - w\rangle`, the
-    present loss included. A loss enters the window as at most ten typical deviations above
-    that, as in ``zhang_hager``.
+    present loss included. A loss enters the window as at most ten typical deviations
+    above that, as in ``zhang_hager``.
 
     Args:
       c: dimensionless, in (0, 1).
