@@ -76,8 +76,8 @@ class Preconditioner(NamedTuple):
             (jnp.sum(leaf, dtype=sqnorm.dtype) for leaf in leaves),
             jnp.zeros_like(sqnorm),
         )
-        usual = total / jnp.where(weight > 0, weight, 1)
-        factor = factor_at_most_tenfold(sqnorm, usual)
+        typical = total / jnp.where(weight > 0, weight, 1)
+        factor = factor_at_most_tenfold(sqnorm, typical)
         return jax.tree.map(lambda g: (factor * g).astype(g.dtype), grad)
 
     def update(self, grad: Params, old: Moments) -> Moments:

@@ -128,7 +128,7 @@ def _decrease_rate(seen: HindsightMemory, origin: Origin) -> jax.Array:
     return jnp.maximum(-origin.slope, typical)
 
 
-def _braked(step_size: jax.Array, seen: HindsightMemory, origin: Origin) -> jax.Array:
+def _brake(step_size: jax.Array, seen: HindsightMemory, origin: Origin) -> jax.Array:
     """A step size that promises no more decrease than the loss is large.
 
     A hundredth of the typical loss is always allowed, so that a loss may become
@@ -259,7 +259,7 @@ def hindsight(
 
     def propose(memory: HindsightMemory, origin: Origin) -> jax.Array:
         seen = _judged(memory, origin, decay)
-        return _braked(_corrected(memory, seen, rate, tolerance), seen, origin)
+        return _brake(_corrected(memory, seen, rate, tolerance), seen, origin)
 
     def commit(
         memory: HindsightMemory, origin: Origin, outcome: Outcome
