@@ -36,12 +36,12 @@ def auto(
     - ``cautious``: coordinates that would climb the present batch are left out, so
       that every step goes down, and h below is not spoilt by momentum gone astray.
     - The first step is bracketed: halved or doubled to the longest that keeps half of
-      the decrease that its slope promises. That finds the unit of the direction. It
-      promises at most ``2 max(|f|, 1)``, for losses without a lower bound.
+      the decrease that its slope promises. That finds the unit of the direction. What
+      it may promise is ``bounded``, for losses without a lower bound.
     - Every later step is judged by ``hindsight``: the slope, on a fresh batch, along
       the way come so far. Noisy problems anneal, separable ones grow their step. No
       step promises more decrease than the loss is large, neither by this batch's
-      slope nor by the usual one.
+      slope nor by the typical one, unless the loss is measured from elsewhere.
     - ``extrapolated``: momentum from the mean iterate, which averages the noise out.
 
     Args:

@@ -60,10 +60,12 @@ def ponos(
       polyak_c: c_p > 0: the first trial is 1 / (2 c_p) times the convex Polyak step.
       decrease_factor: delta, in (0, 1), of the search and of the memory.
       decay: xi in [0, 1]: 1 (the mean of all losses) for networks, < 1 for convex
-        problems and least squares, where 1 stalls.
+        problems and least squares, where 1 stalls. With 1, as published, steps climb
+        for long after the scale of the loss has fallen for good; see ``zhang_hager``.
       min_step_size: >= 0.
       max_step_size: > 0. Softmax losses near 0 press against 10; 1e3 is then better.
-      lower_bound: f*, loss units.
+      lower_bound: f*, loss units. On a batch whose loss lies there or below, no step is
+        made and ``accepted`` is False: a loss that may be negative needs its own.
       memory: whether past backtracks shorten the first trial.
       max_trials: >= 1.
 
@@ -130,7 +132,8 @@ def adam_ponos(
       decay: in [0, 1]; see ``zhang_hager``.
       min_step_size: >= 0.
       max_step_size: > 0.
-      lower_bound: f*, loss units.
+      lower_bound: f*, loss units. On a batch whose loss lies there or below, no step is
+        made and ``accepted`` is False: a loss that may be negative needs its own.
       memory: whether past backtracks shorten the first trial.
       max_trials: >= 1.
       variant: "adam", "amsgrad", "adagrad" or "rmsprop".

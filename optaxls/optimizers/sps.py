@@ -27,7 +27,8 @@ def sps(
     Args:
       c: > 0; 0.5 in the convex theory, 0.2 in the smoothed network experiments.
       lower_bound: f*, of the mini-batch loss; ``update(..., lower_bound=...)``
-        overrules it per batch.
+        overrules it per batch. On a batch whose loss lies there or below, no step is
+        made and ``accepted`` is False: a loss that may be negative needs its own.
       max_step_size: > 0; set it where the data are not interpolated.
       growth: gamma >= 1 per epoch, or None for no smoothing.
       steps_per_epoch: N > 0, needed with ``growth``.

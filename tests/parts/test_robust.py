@@ -149,7 +149,8 @@ def condition(name: str, a: Any, b: Any) -> Any:
 @given(runs(), scales, shifts, dtypes)
 def test_the_memory_of_a_condition_follows_the_loss(name, run, a, shift, dtype):
     b = 10 * a * shift
-    follows(*both(condition, name, run, a, b, dtype), a, b, dtype)
+    one, other = both(condition, name, run, a, b, dtype)
+    follows(one, other, a, b, dtype)
 
 
 # The part, given the unit of step sizes and the lower bound of the loss.
@@ -188,7 +189,8 @@ def test_the_memory_of_an_initial_step_follows_the_loss(name, run, a, shift, dty
     # The brake of hindsight is the one thing that asks where 0 is.
     b = 0.0 if name == "hindsight" else 10 * a * shift
     kinds = {"level": STEP, "earlier_level": STEP} if name == "grow" else {}
-    follows(*both(initial_step, name, run, a, b, dtype), a, b, dtype, **kinds)
+    one, other = both(initial_step, name, run, a, b, dtype)
+    follows(one, other, a, b, dtype, **kinds)
 
 
 @campaign
@@ -225,8 +227,8 @@ def gate(name: str, a: Any, b: Any) -> Any:
 @campaign
 @given(runs(), scales, shifts, dtypes)
 def test_the_memory_of_a_gate_does_not_ask_for_the_loss(name, run, a, shift, dtype):
-    memories = both(gate, name, run, a, 10 * a * shift, dtype)
-    follows(*memories, a, 0.0, dtype, last_step=SAME)
+    one, other = both(gate, name, run, a, 10 * a * shift, dtype)
+    follows(one, other, a, 0.0, dtype, last_step=SAME)
 
 
 def direction(name: str, a: Any, b: Any) -> Any:

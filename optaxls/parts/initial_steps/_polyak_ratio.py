@@ -15,7 +15,7 @@ def polyak_ratio(
 
     Along the negative gradient ``-slope`` is the squared gradient norm; along a
     preconditioned one it is the norm that the preconditioner induces. A loss at or
-    below its bound gives 0, never a negative step (trap T14). An ascent direction
+    below its bound gives 0, never a negative step. An ascent direction
     gives 0 as well. ``origin.lower_bound``, given per batch, overrules the rule's.
     """
     bound = lower_bound if origin.lower_bound is None else origin.lower_bound

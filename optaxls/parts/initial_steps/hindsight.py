@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from optaxls._core import checks, trees
-from optaxls._core.robust import FAR_BELOW, at_most_tenfold, shortest
+from optaxls._core.robust import FAR_BELOW, at_most_tenfold
 from optaxls.parts.types import InitialStep, Origin, Outcome
 
 
@@ -136,7 +136,7 @@ def _decrease_rate(seen: HindsightMemory, origin: Origin) -> jax.Array:
     return jnp.maximum(-origin.slope, typical)
 
 
-def _braked(step_size: jax.Array, seen: HindsightMemory, origin: Origin) -> jax.Array:
+def _brake(step_size: jax.Array, seen: HindsightMemory, origin: Origin) -> jax.Array:
     """A step size that promises no more decrease than the loss is large.
 
     A hundredth of the typical loss is always allowed, so that a loss may become
@@ -148,7 +148,7 @@ def _braked(step_size: jax.Array, seen: HindsightMemory, origin: Origin) -> jax.
     most = jnp.maximum(jnp.abs(origin.value), seen.mean_abs_value / 100)
     rate = _decrease_rate(seen, origin)
     # A quotient, not a product that may overflow.
-    longest = jnp.maximum(most / jnp.where(rate > 0, rate, 1), shortest(rate.dtype))
+    longest = most / jnp.where(rate > 0, rate, 1)
     measures = 100 * seen.mean_abs_value > seen.mean_decrease
     brakes = (seen.num_judged > 0) & measures & (rate > 0)
     return jnp.where(brakes, jnp.minimum(step_size, longest), step_size)
@@ -270,7 +270,7 @@ def hindsight(
         return _Observed(memory, after, _corrected(memory, after, rate, tolerance))
 
     def propose(observed: _Observed, origin: Origin) -> jax.Array:
-        return _braked(observed.step_size, observed.after, origin)
+        return _brake(observed.step_size, observed.after, origin)
 
     def commit(
         observed: _Observed, origin: Origin, outcome: Outcome
@@ -282,7 +282,7 @@ def hindsight(
         # A loss of exactly 0 is a rounded one, whose brake says nothing of the steps.
         kept_share = jnp.where(origin.value == 0, 1, decay)
         recent = jnp.maximum(applied, kept_share * memory.recent_step)
-        kept = jnp.maximum(jnp.minimum(judged, 2 * recent), shortest(recent.dtype))
+        kept = jnp.minimum(judged, 2 * recent)
         promised = jnp.where(searched, applied, judged) * _decrease_rate(seen, origin)
         new = seen._replace(
             mean_params=_mean_with(memory, origin.params),

@@ -22,6 +22,11 @@ def _check_polyak(
     checks.require("lower_bound", lower_bound, "(-inf, inf)")
 
 
+def _clipped(step_size: Any, ratio: Any, low: Any, high: Any) -> jax.Array:
+    """``step_size`` within its bounds; 0 where a loss at its bound gives no ratio."""
+    return jnp.where(ratio > 0, jnp.clip(step_size, low, high), 0)
+
+
 def polyak(
     polyak_c: float = 0.5,
     lower_bound: float = 0.0,
@@ -51,8 +56,8 @@ def polyak(
       eps: >= 0, units of the denominator.
 
     Returns:
-      An initial step. It proposes 0 (no move) where the loss is at its bound and
-      ``min_step_size`` is 0.
+      An initial step. Where the loss is at its bound or below, it proposes 0 whatever
+      ``min_step_size``: no move, and ``accepted`` is False.
 
     State:
       With ``memory``: ``level``, the power l, scalar.
@@ -85,10 +90,9 @@ def polyak(
         return start(0.0, trees.scalar_dtype(params))
 
     def propose(past: Memory, origin: Origin) -> jax.Array:
-        step_size = polyak_ratio(origin, polyak_c, lower_bound, eps)
-        if memory is not None:
-            step_size = step_size * memory**past.level
-        return jnp.clip(step_size, min_step_size, max_step_size)
+        ratio = polyak_ratio(origin, polyak_c, lower_bound, eps)
+        step_size = ratio if memory is None else ratio * memory**past.level
+        return _clipped(step_size, ratio, min_step_size, max_step_size)
 
     def commit(past: Memory, origin: Origin, outcome: Outcome) -> Memory:
         del origin
@@ -181,7 +185,8 @@ def smoothed_polyak(
     def propose(memory: SmoothedPolyakMemory, origin: Origin) -> jax.Array:
         ratio = polyak_ratio(origin, polyak_c, lower_bound, eps)
         cap = memory.last_step * growth ** (1 / steps_per_epoch)
-        return jnp.clip(jnp.minimum(ratio, cap), min_step_size, max_step_size)
+        step_size = jnp.minimum(ratio, cap)
+        return _clipped(step_size, ratio, min_step_size, max_step_size)
 
     def commit(
         memory: SmoothedPolyakMemory, origin: Origin, outcome: Outcome
