@@ -1,11 +1,17 @@
 """For all tests: CPU only; one worker for what shares a program; the last lines."""
 
 import os
+import pathlib
 from collections import Counter
 
 import pytest
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+# Compiled once for all workers, programs of their own, and later runs.
+_PROGRAMS = pathlib.Path(__file__).parents[1] / ".pytest_cache" / "programs"
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(_PROGRAMS))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
 # The longest files, begun first so that no worker waits for another at the end.
 LONG = (
