@@ -83,7 +83,7 @@ class Outcome(NamedTuple):
         step or a step of 0 after a failure.
       end_step: the step size at which the search ended, scalar: the accepted one, or
         the one that a failed search would have tried next.
-      num_trials: trials of the search, int32, counted as a sequential search makes them.
+      num_trials: trials of the search, int32, as a sequential search would count them.
       accepted: whether the step taken passed the test, or needed none.
       num_fallback_trials: 1 where the fallback step was evaluated besides, int32.
     """

@@ -16,7 +16,7 @@ import pytest
 
 import optaxls
 from optaxls._core import robust
-from tests.faults import test_training_faults
+from tests.faults import test_bad_batches_in_training as test_training_faults
 from tests.parts.samples import origin, outcome, trial
 from tests.problems import ALIASES
 
