@@ -35,7 +35,6 @@ from optaxls.transforms.preconditioned import (
 from optaxls.transforms.searched import LineSearchResult as LineSearchResult
 from optaxls.transforms.searched import line_search as line_search
 from optaxls.transforms.searched import scale_by_line_search as scale_by_line_search
-from optaxls.transforms.state import LineSearchState as LineSearchState
 from optaxls.transforms.two_directions import two_directions as two_directions
 from optaxls.transforms.untested import scale_by_initial_step as scale_by_initial_step
 
@@ -69,6 +68,7 @@ from optaxls.parts.initial_steps.polyak import smoothed_polyak as smoothed_polya
 from optaxls.parts.initial_steps.simple import capped as capped
 from optaxls.parts.initial_steps.simple import constant as constant
 from optaxls.parts.initial_steps.simple import grow as grow
+from optaxls.parts.initial_steps.simple import scheduled as scheduled
 
 # Searches: how to go on from a trial.
 from optaxls.parts.searches.backtracking import (
@@ -90,11 +90,17 @@ from optaxls.parts.types import Condition as Condition
 from optaxls.parts.types import Displacement as Displacement
 from optaxls.parts.types import Gate as Gate
 from optaxls.parts.types import InitialStep as InitialStep
+from optaxls.parts.types import LineSearchState as LineSearchState
+from optaxls.parts.types import Memory as Memory
+from optaxls.parts.types import Metric as Metric
 from optaxls.parts.types import Origin as Origin
 from optaxls.parts.types import Outcome as Outcome
+from optaxls.parts.types import Params as Params
 from optaxls.parts.types import Path as Path
 from optaxls.parts.types import Problem as Problem
+from optaxls.parts.types import Search as Search
 from optaxls.parts.types import Trial as Trial
+from optaxls.parts.types import ValueFn as ValueFn
 from optaxls.parts.types import Verdict as Verdict
 from optaxls.parts.types import keep_memory as keep_memory
 from optaxls.parts.types import no_memory as no_memory

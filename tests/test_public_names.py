@@ -28,8 +28,8 @@ NAMES |= {
     f"optaxls.diagnostics.{name}": t for name, t in public(optaxls.diagnostics).items()
 }
 FUNCTIONS = {name: t for name, t in NAMES.items() if inspect.isfunction(t)}
-# Two-line helpers for a rule's author: an example, but no sections.
-HELPERS = {"optaxls.no_memory", "optaxls.keep_memory"}
+# Two-line helpers for the author of a part: an example, but no sections.
+HELPERS = {"optaxls.no_memory", "optaxls.keep_memory", "optaxls.keep_state"}
 DIRECTIONS = {"optaxls.with_momentum", "optaxls.as_searched"}
 SECTIONS = ("Returns", "Cost", "Example", "Reference")
 
@@ -43,6 +43,7 @@ PARTS = {
     "window_armijo": ["c", "window"],
     "smoothed_armijo": ["c", "decay"],
     "always_accept": [],
+    "bounded": ["condition"],
     "stateless_condition": ["fn"],
     "constant": ["step_size"],
     "grow": ["initial_step_size", "growth", "steps_per_epoch", "max_step_size"],
@@ -52,6 +53,7 @@ PARTS = {
     "hindsight": ["rate", "tolerance", "decay"],
     "cautious": [],
     "capped": ["rule", "max_step_size"],
+    "scheduled": ["schedule"],
     "backtracking": ["decrease_factor", "increase_factor", "max_trials"],
     "adaptive_backtracking": ["decrease_factor"],
     "parallel_candidates": ["num_candidates", "decrease_factor", "max_trials"],
@@ -63,6 +65,15 @@ PARTS = {
     "scale_by_line_search": ["condition", "initial_step", "search"],
     "scale_by_initial_step": ["initial_step"],
     "line_search": ["value_fn", "params", "direction"],
+    "two_directions": ["pair", "step_rule"],
+    "scale_by_preconditioned_search": ["step_rule"],
+    "scale_by_extragradient": ["initial_step", "search"],
+    "extrapolated": ["rule"],
+    "decayed": ["step_rule", "weight_decay"],
+    "adam_moments": [],
+    "with_momentum": ["directions", "num_trials"],
+    "as_searched": ["directions", "num_trials"],
+    "keep_state": ["state", "displacement", "report", "params"],
     "metrics": ["state"],
     "make_step": ["loss_fn", "optimizer"],
     "on_subset": ["optimizer", "mask"],
@@ -74,7 +85,7 @@ KEYWORDS = {
     "line_search": dict.fromkeys(
         ["value", "grad", "condition", "initial_step"], NEEDED
     ),
-    "make_step": {"has_aux": False},
+    "make_step": {"has_aux": False, "extra": None},
 }
 _grown = {"growth": 2.0, "initial_step_size": 1.0, "reset": "grow"}
 # api.md, the optimizers: every argument by keyword only, with its default.
@@ -147,9 +158,13 @@ def test_the_defaults_of_the_remaining_rules():
     assert list(value_fn) == ["model", "loss_fn", "args", "wrt"]
 
 
-def test_step_result_and_search_result_have_the_promised_fields():
+def test_named_tuples_have_the_promised_fields():
     fields = ("params", "opt_state", "value", "aux", "metrics")
     assert optaxls.StepResult._fields == fields
+    assert optaxls.Directions._fields == ("searched", "applied")
+    assert optaxls.DirectionPair._fields == ("init", "update", "tell")
+    assert optaxls.DirectionPair._field_defaults == {"tell": optaxls.keep_state}
+    assert optaxls.Path._fields == ("displace", "predicted_slope")
     found = {"step_size", "value", "params", "num_trials", "accepted", "memories"}
     assert found == set(optaxls.LineSearchResult._fields)
     assert optaxls.Verdict._field_defaults == {"too_short": -INF}

@@ -154,7 +154,7 @@ def either(condition: jax.Array, on_true: Callable, on_false: Callable) -> Any:
     """``on_true()`` or ``on_false()``, only the one that is asked for.
 
     An eager ``lax.cond`` compiles anew for every closure, which is every optimizer
-    step (trap T13).
+    step.
     """
     if not isinstance(condition, Tracer):
         return on_true() if condition else on_false()

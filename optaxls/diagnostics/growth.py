@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from optaxls.diagnostics._shared.intervals import around, jackknife_error
 from optaxls.diagnostics.estimate import Estimate
@@ -42,7 +41,7 @@ def _require_points(trajectory: GradientSample, minimum: int) -> None:
     A single sample would be read as a trajectory whose points are its examples.
     """
     shapes = {
-        name: np.shape(getattr(trajectory, name))
+        name: jnp.shape(getattr(trajectory, name))
         for name in ("mean_squared_norm", "squared_mean_norm", "values", "left_out")
     }
     shape = shapes["mean_squared_norm"]

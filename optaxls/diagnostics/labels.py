@@ -4,7 +4,6 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from optaxls._core import checks
 from optaxls.diagnostics._shared import arrays
@@ -119,7 +118,7 @@ def label_tail(labels: jax.Array, num_classes: int, *, seed: int = 0) -> LabelTa
     """
     checks.require_integer("num_classes", num_classes, 2)
     arrays.require_classes("labels", labels, num_classes)
-    if not np.size(labels):
+    if not jnp.size(labels):
         raise ValueError("labels must not be empty")
     # ``bincount`` drops classes beyond the length and counts negative ones as 0.
     counts = jnp.bincount(jnp.ravel(labels), length=num_classes)

@@ -5,8 +5,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jax.core import Tracer
 
 from optaxls._core import checks, trees
 from optaxls.diagnostics._shared import arrays
@@ -98,8 +96,9 @@ def loss_along_ray(
     checks.require("c", c, "(0, 0.5)")
     arrays.require_like("direction", direction, "params", params)
     arrays.require_vector("step_sizes", step_sizes)
-    if not isinstance(step_sizes, Tracer) and not np.min(step_sizes) > 0:
-        raise ValueError(f"step_sizes must be > 0, got {np.min(step_sizes)}")
+    known = arrays.known_range(step_sizes)
+    if known and not known[0] > 0:
+        raise ValueError(f"step_sizes must be > 0, got {known[0]}")
     dtype = trees.scalar_dtype(params)
     value, grad = value_and_gradient(value_fn, params)
     step_sizes = jnp.asarray(step_sizes, dtype)

@@ -7,8 +7,7 @@ import optax
 from optaxls._core import checks
 from optaxls.directions._conjugated import conjugated
 from optaxls.directions._momentum import trace
-from optaxls.optimizers._polyak import polyak_rule
-from optaxls.optimizers._resets import reset_rule
+from optaxls.optimizers._initial_steps import polyak_rule, reset_rule
 from optaxls.parts.conditions.monotone import armijo
 from optaxls.parts.searches.backtracking import backtracking
 from optaxls.transforms.preconditioned import scale_by_preconditioned_search

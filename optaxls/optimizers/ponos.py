@@ -11,7 +11,7 @@ from optaxls.transforms.preconditioned import scale_by_preconditioned_search
 from optaxls.transforms.searched import scale_by_line_search
 
 
-def ponos_step(
+def _ponos_step(
     name: str,
     c: float,
     polyak_c: float,
@@ -91,7 +91,7 @@ def ponos(
       Galli, Rauhut, Schmidt, Don't be so Monotone, 2023, arXiv:2306.12747,
       Algorithm 1.
     """
-    step_rule = ponos_step(
+    step_rule = _ponos_step(
         "ponos", c, polyak_c, decrease_factor, decay,
         min_step_size, max_step_size, lower_bound, memory, max_trials,
     )  # fmt: skip
@@ -165,7 +165,7 @@ def adam_ponos(
     if isinstance(search_b1, (int, float)):
         checks.require_choice("search_b1", search_b1, (0, b1))
     momentum = b1 * (search_b1 != 0)
-    step_rule = ponos_step(
+    step_rule = _ponos_step(
         "adam_ponos", c, polyak_c, decrease_factor, decay,
         min_step_size, max_step_size, lower_bound, memory, max_trials,
     )  # fmt: skip

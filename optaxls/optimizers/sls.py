@@ -7,7 +7,7 @@ import optax
 from optaxls._core import checks
 from optaxls.directions._conjugated import conjugated
 from optaxls.directions._momentum import trace
-from optaxls.optimizers._resets import reset_rule
+from optaxls.optimizers._initial_steps import reset_rule
 from optaxls.parts.conditions.monotone import armijo, goldstein
 from optaxls.parts.searches.backtracking import backtracking
 from optaxls.transforms.extragradient import scale_by_extragradient

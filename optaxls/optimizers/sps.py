@@ -5,7 +5,7 @@ import math
 import optax
 
 from optaxls.directions._conjugated import conjugated
-from optaxls.optimizers._polyak import polyak_rule
+from optaxls.optimizers._initial_steps import polyak_rule
 from optaxls.transforms.untested import scale_by_initial_step
 
 

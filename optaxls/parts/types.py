@@ -9,8 +9,11 @@ from typing import Any, NamedTuple
 
 import jax
 
+# A tree of arrays: params, a gradient, a direction.
 Params = Any
+# What a part remembers: a tree of arrays whose structure and dtypes never change.
 Memory = Any
+# ``params -> loss`` or ``params -> (loss, aux)``.
 ValueFn = Callable[[Params], Any]
 
 
@@ -110,6 +113,25 @@ def keep_memory(
     return memory
 
 
+class LineSearchState(NamedTuple):
+    """What a step left behind: scalars for the logger, memories for the parts.
+
+    ``value`` is the loss before the step. ``trial_value`` is the loss, on the same
+    batch, at the end of the step of size ``step_size``. It is NaN where that loss was
+    not evaluated, and ``value`` where no step was made.
+    """
+
+    step_size: jax.Array
+    num_trials: jax.Array
+    accepted: jax.Array
+    value: jax.Array
+    slope: jax.Array
+    trial_value: jax.Array
+    condition: Memory
+    initial_step: Memory
+    gate: Memory
+
+
 class Condition(NamedTuple):
     """When is a trial good enough? Four pure functions and a memory of arrays.
 
@@ -179,5 +201,7 @@ class Problem(NamedTuple):
     fallback_step: Any
 
 
+# ``(problem, first step size, whether to search) -> outcome``.
 Search = Callable[[Problem, jax.Array, jax.Array], Outcome]
+# ``(params, displacement) -> squared length of the displacement``, a scalar.
 Metric = Callable[[Params, Params], jax.Array]

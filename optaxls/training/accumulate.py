@@ -120,7 +120,7 @@ def _weighted_mean(micro_loss: Callable, data: dict, weights: jax.Array | None) 
     shape = jax.eval_shape(micro_loss, {i: leaf[0] for i, leaf in data.items()})
     has_aux = isinstance(shape, tuple)
     arrived = jnp.result_type(shape[0] if has_aux else shape)
-    # The most weighty micro-batch stands in for those of weight 0, whose loss may be
+    # The most weighty micro-batch replaces those of weight 0, whose loss may be
     # 0 / 0: multiplied by 0 that is NaN, in the backward pass at least.
     stand_in = None
     if weights is not None:

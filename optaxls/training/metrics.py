@@ -3,7 +3,6 @@
 from typing import Any
 
 import jax
-import numpy as np
 
 from optaxls._core import trees
 from optaxls._core.reports import find_reports
@@ -13,7 +12,13 @@ def _is_number(leaf: Any) -> bool:
     """Whether a logger can take it: no typed key, no shape without a value."""
     if isinstance(leaf, jax.Array):
         return not trees.is_key(leaf)
-    return isinstance(leaf, (np.ndarray, np.generic, bool, int, float))
+    # NumPy's arrays and numbers have an item; the shape of an array has none.
+    is_array = hasattr(leaf, "dtype") and hasattr(leaf, "item")
+    return is_array or isinstance(leaf, (bool, int, float))
+
+
+def _ndim(leaf: Any) -> int:
+    return getattr(leaf, "ndim", 0)
 
 
 def _only_leaf(node: Any) -> Any:
@@ -32,7 +37,7 @@ def _scalars(node: Any, ndim: int) -> dict[str, Any]:
                 found.setdefault(key, leaf)
             continue
         leaf = _only_leaf(child)
-        if _is_number(leaf) and np.ndim(leaf) == ndim:
+        if _is_number(leaf) and _ndim(leaf) == ndim:
             found[name] = leaf
     return found
 
@@ -66,7 +71,7 @@ def metrics(state: Any) -> dict[str, Any]:
       Ours; ``optax.tree.get`` finds one name at a time.
     """
     reports = [
-        _scalars(node, np.ndim(_only_leaf(node.step_size)))
+        _scalars(node, _ndim(_only_leaf(node.step_size)))
         for node in find_reports(state)
     ]
     if len(reports) == 1:

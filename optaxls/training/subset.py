@@ -5,15 +5,17 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 
 from optaxls._core.arguments import require_arrays
 from optaxls.parts.types import Params
 
+# Python's bool and NumPy's.
+_FLAGS = (bool, jnp.dtype(bool).type)
+
 
 def _is_flag(leaf: Any) -> bool:
-    return isinstance(leaf, (bool, np.bool_))
+    return isinstance(leaf, _FLAGS)
 
 
 def _is_function(mask: Any) -> bool:

@@ -5,23 +5,75 @@ from typing import Any
 import jax.numpy as jnp
 import optax
 
-from optaxls._core import trees
+from optaxls._core import checks, trees
+from optaxls._core.reports import find_reports
+from optaxls.parts.types import Params
 
 
 def decayed(
-    rule: optax.GradientTransformationExtraArgs, weight_decay: Any
+    step_rule: optax.GradientTransformation, weight_decay: float
 ) -> optax.GradientTransformationExtraArgs:
-    """Shrinks the params by the step size that the rule found, times the decay.
+    r"""Weight decay in proportion to the step size that was found.
 
-    After the rule: decay climbs the loss where training comes to rest, and a search or
-    a cautious mask would forbid it there.
+    :math:`w_+ = w + u - \min(\eta\lambda, 1)\,w` with :math:`u` the updates of
+    ``step_rule``, :math:`\eta` the step size that it found and :math:`\lambda` the
+    ``weight_decay``. This is the decoupled decay of AdamW: where training comes to rest
+    does not depend on the step size.
+
+    The decay comes after the search, and is not tested. Near the end of training it
+    raises the loss, so a search would forbid it there.
+
+    Args:
+      step_rule: what finds the step size, such as ``scale_by_line_search(...)``, an
+        optimizer, or an ``optax.chain`` with one of these. Of several step sizes in a
+        chain the last one counts.
+      weight_decay: >= 0. Its unit is that of 1 / step size.
+
+    Returns:
+      A transformation with the state of ``step_rule``. Its ``update`` needs ``params``
+      and what ``step_rule`` needs. A step of 0 decays nothing.
+
+    Raises:
+      ValueError: ``weight_decay`` lies outside its range.
+      TypeError, from ``init``: no part of ``step_rule`` finds a step size.
+
+    Cost:
+      It evaluates no loss and keeps no state. It passes over the params once.
+
+    Example:
+      >>> import jax.numpy as jnp, optax, optaxls
+      >>> search = optax.chain(optax.scale(-1.0), optaxls.scale_by_line_search(
+      ...     optaxls.armijo(0.1), optaxls.constant(0.5)))
+      >>> tx = optaxls.decayed(search, 0.25)
+      >>> w = jnp.array([2.0])
+      >>> updates, _ = tx.update(w, tx.init(w), w, value=jnp.array(2.0), grad=w,
+      ...                        value_fn=lambda w: 0.5 * jnp.sum(w**2))
+      >>> print(updates)  # -0.5 * 2 for the loss, -0.5 * 0.25 * 2 for the decay
+      [-1.25]
+
+    Reference:
+      Loshchilov and Hutter, Decoupled Weight Decay Regularization, 2019,
+      arXiv:1711.05101, where the step size is a schedule.
     """
+    checks.require("weight_decay", weight_decay, "[0, inf)")
+    rule = optax.with_extra_args_support(step_rule)
 
-    def update(updates: Any, state: Any, params: Any = None, **extra: Any):
+    def init(params: Params) -> Any:
+        state = rule.init(params)
+        if not find_reports(state):
+            raise TypeError(
+                "decayed: step_rule must hold scale_by_line_search(...), "
+                "scale_by_initial_step(...) or an optimizer of optaxls, "
+                f"got the state {state!r}"
+            )
+        return state
+
+    def update(
+        updates: Params, state: Any, params: Any = None, **extra: Any
+    ) -> tuple[Params, Any]:
         updates, new = rule.update(updates, state, params, **extra)
-        found: Any = new
-        shrink = jnp.minimum(found.step_size * weight_decay, 1)
-        # No step, no decay: not even 0 * NaN.
+        shrink = jnp.minimum(find_reports(new)[-1].step_size * weight_decay, 1)
+        # NaN params must not enter by 0 * NaN where no step is made.
         return trees.add_scaled(updates, -shrink, params, where=shrink > 0), new
 
-    return optax.GradientTransformationExtraArgs(rule.init, update)
+    return optax.GradientTransformationExtraArgs(init, update)

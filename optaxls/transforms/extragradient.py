@@ -15,14 +15,21 @@ from optaxls._core.arguments import (
 )
 from optaxls._engine.origin import make_origin
 from optaxls._engine.parts import Parts, init_memories
+from optaxls._engine.state import first_state, memories_of, next_state
 from optaxls._engine.step import take_step
 from optaxls.parts.conditions.monotone import stateless_condition
 from optaxls.parts.gates import always
 from optaxls.parts.paths.line import along_direction
 from optaxls.parts.searches.backtracking import backtracking
-from optaxls.parts.types import Condition, InitialStep, Origin, Params, Search, Trial
-from optaxls.transforms._scaffold import first_state, memories_of, next_state
-from optaxls.transforms.state import LineSearchState
+from optaxls.parts.types import (
+    Condition,
+    InitialStep,
+    LineSearchState,
+    Origin,
+    Params,
+    Search,
+    Trial,
+)
 
 
 def _lipschitz(c: Any) -> Condition:

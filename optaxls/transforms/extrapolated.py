@@ -1,15 +1,15 @@
 """Momentum from the mean iterate, for rules that keep one."""
 
-from typing import Any, cast
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 
 from optaxls._core import trees
+from optaxls._core.reports import find_reports
 from optaxls.parts.initial_steps.hindsight import HindsightMemory
-from optaxls.parts.types import Params
-from optaxls.transforms.state import LineSearchState
+from optaxls.parts.types import LineSearchState, Params
 
 
 def _share(state: LineSearchState, memory: HindsightMemory) -> jax.Array:
@@ -22,8 +22,16 @@ def _share(state: LineSearchState, memory: HindsightMemory) -> jax.Array:
     return jnp.where(state.accepted, share, 0)
 
 
+def _report_with_mean(state: Any) -> LineSearchState | None:
+    """The last report in a state whose initial step keeps a mean of the params."""
+    for report in reversed(find_reports(state)):
+        if isinstance(getattr(report, "initial_step", None), HindsightMemory):
+            return report
+    return None
+
+
 def extrapolated(
-    rule: optax.GradientTransformationExtraArgs,
+    rule: optax.GradientTransformation,
 ) -> optax.GradientTransformationExtraArgs:
     r"""Goes on, besides the rule's own step, along the way from the mean iterate.
 
@@ -36,7 +44,8 @@ def extrapolated(
     :math:`\delta` is so small that at least half of the step's decrease is left.
 
     Args:
-      rule: ``scale_by_line_search`` or ``scale_by_initial_step`` with ``hindsight``.
+      rule: ``scale_by_line_search`` or ``scale_by_initial_step`` with ``hindsight``,
+        also in an ``optax.chain``.
 
     Returns:
       The rule with its own state; ``update`` needs what the rule does.
@@ -64,25 +73,27 @@ def extrapolated(
       arXiv:2405.15682, with :math:`\beta = 1/2`.
     """
 
-    def init(params: Params) -> LineSearchState:
-        state: Any = rule.init(params)
-        kept = getattr(state, "initial_step", None)
-        if not isinstance(kept, HindsightMemory):
+    step_rule = optax.with_extra_args_support(rule)
+
+    def init(params: Params) -> Any:
+        state = step_rule.init(params)
+        if _report_with_mean(state) is None:
             raise TypeError(
-                "extrapolated needs a rule whose initial step is hindsight(), got one"
-                f" with the state {type(state).__name__}({type(kept).__name__})"
+                "extrapolated: the initial step of rule must be hindsight(), got the "
+                f"state {state!r}"
             )
         return state
 
     def update(
         updates: Params, state: Any, params: Any = None, **extra: Any
-    ) -> tuple[Params, LineSearchState]:
-        updates, new = rule.update(updates, state, params, **extra)
-        state = cast(LineSearchState, new)
-        memory = state.initial_step
-        share = _share(state, memory)
+    ) -> tuple[Params, Any]:
+        updates, new = step_rule.update(updates, state, params, **extra)
+        report = _report_with_mean(new)
+        assert report is not None, "init has found one"
+        memory = report.initial_step
+        share = _share(report, memory)
         way = trees.difference(params, memory.mean_params)
         # NaN params stay NaN by themselves; they must not enter by 0 * NaN.
-        return trees.add_scaled(updates, share, way, where=share > 0), state
+        return trees.add_scaled(updates, share, way, where=share > 0), new
 
     return optax.GradientTransformationExtraArgs(init, update)

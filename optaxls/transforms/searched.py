@@ -15,6 +15,7 @@ from optaxls._core.arguments import (
 from optaxls._core.loss import scalar_value_fn
 from optaxls._engine.origin import make_origin
 from optaxls._engine.parts import Parts, init_memories
+from optaxls._engine.state import first_state, memories_of, next_state
 from optaxls._engine.step import take_step
 from optaxls.parts.gates import always
 from optaxls.parts.paths.line import along_direction
@@ -23,14 +24,13 @@ from optaxls.parts.types import (
     Condition,
     Gate,
     InitialStep,
+    LineSearchState,
     Metric,
     Params,
     Path,
     Search,
     ValueFn,
 )
-from optaxls.transforms._scaffold import first_state, memories_of, next_state
-from optaxls.transforms.state import LineSearchState
 
 
 class LineSearchResult(NamedTuple):
@@ -71,6 +71,8 @@ def scale_by_line_search(
       fallback_step: >= 0, step size after a search that spent its budget; a shorter
         one where the last trial says that it climbs, none where its loss was not
         finite.
+      metric: ``(params, displacement) -> squared length`` of a displacement, for
+        conditions and paths that measure one; None is the Euclidean length.
       name: the rule that error messages speak of.
 
     Returns:
@@ -172,7 +174,7 @@ def line_search(
       direction: what is *added*, like params.
       value: loss at params, scalar.
       grad: gradient at params, like params.
-      condition, initial_step, search, path, gate, fallback_step: as in
+      condition, initial_step, search, path, gate, fallback_step, metric: as in
         ``scale_by_line_search``.
       lower_bound: overrules a Polyak rule's bound, loss units.
       memories: those of the last call's result; None starts afresh.

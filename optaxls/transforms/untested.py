@@ -15,11 +15,10 @@ from optaxls._core.arguments import (
 )
 from optaxls._engine.origin import make_origin
 from optaxls._engine.parts import Memories
+from optaxls._engine.state import first_state, next_state
 from optaxls._engine.step import take_untested_step
 from optaxls.parts.paths.line import along_direction
-from optaxls.parts.types import InitialStep, Metric, Params, Path
-from optaxls.transforms._scaffold import first_state, next_state
-from optaxls.transforms.state import LineSearchState
+from optaxls.parts.types import InitialStep, LineSearchState, Metric, Params, Path
 
 
 def scale_by_initial_step(

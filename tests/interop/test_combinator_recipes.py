@@ -90,11 +90,15 @@ def test_decoupled_decay_by_the_step_size_that_was_found(name):
         assert_close(vector(params), x)
 
 
-def test_decayed_is_the_line_in_the_loop():
+@pytest.mark.parametrize("around", ["the search", "the chain"])
+def test_decayed_is_the_line_in_the_loop(around):
     """``decayed`` subtracts the step size found times the decay times the params."""
     search = optaxls.scale_by_line_search(optaxls.armijo(), optaxls.constant(1.0))
     plain = optax.chain(optax.scale(-1.0), search)
-    wrapped = optax.chain(optax.scale(-1.0), optaxls.decayed(search, DECAY))
+    if around == "the search":
+        wrapped = optax.chain(optax.scale(-1.0), optaxls.decayed(search, DECAY))
+    else:
+        wrapped = optaxls.decayed(plain, DECAY)
     params = problems.quadratic_params()
     state, wrapped_state = plain.init(params), wrapped.init(params)
     for _ in range(3):

@@ -94,8 +94,8 @@ COMBINATORS = [
     Row(
         "weight decay by the step size found, as in AdamW",
         "use instead: `optaxls.decayed`",
-        "`decayed(transform, d)` around the transform that finds the step size: step "
-        "size times d, untested",
+        "`decayed(rule, d)`, also around a `chain` with a rule: step size times d, "
+        "untested",
         "test_decayed_is_the_line_in_the_loop",
     ),
     Row(

@@ -30,6 +30,40 @@ def test_armijo_accepts_up_to_two_times_one_minus_c_over_curvature(curvature, c)
     assert on_quadratic(condition, curvature, 0.001 * longest).too_short <= 0
 
 
+@pytest.mark.parametrize(
+    ("value", "slope", "most"),
+    [
+        (5.0, -1.0, 10.0),  # twice the loss
+        (-5.0, -1.0, 10.0),  # or its distance from 0
+        (0.1, -1.0, 2.0),
+        (0.1, -8.0, 8.0),  # a step size of 1
+    ],
+)
+def test_bounded_limits_what_a_trial_promises(value, slope, most):
+    condition = optaxls.bounded(optaxls.always_accept())
+    at = origin(value, slope)
+    for share, is_allowed in ((1.0, True), (1.01, False)):
+        one = trial(share * most / -slope, value, slope)
+        assert (condition.judge((), at, one).too_long <= 0) == is_allowed
+
+
+def test_bounded_holds_the_condition_inside_as_well():
+    inside = optaxls.goldstein(0.1)
+    for step_size in (0.01, 0.5, 1.99):
+        own = on_quadratic(inside, 1.0, step_size)
+        verdict = on_quadratic(optaxls.bounded(inside), 1.0, step_size)
+        assert (verdict.too_long <= 0) == (own.too_long <= 0)
+        assert verdict.too_short == own.too_short
+
+
+def test_bounded_keeps_the_memory_of_the_condition_inside():
+    condition = optaxls.bounded(optaxls.zhang_hager(0.1, 1.0))
+    plain = optaxls.zhang_hager(0.1, 1.0)
+    memory = condition.observe(condition.init(jnp.ones(2)), origin(3.0))
+    expected = plain.observe(plain.init(jnp.ones(2)), origin(3.0))
+    assert memory == expected
+
+
 @settings(max_examples=60, deadline=None, derandomize=True, database=None)
 @given(numbers, st.floats(0.05, 0.45))
 def test_goldstein_accepts_an_interval(curvature, c):

@@ -1,5 +1,8 @@
 """Initial steps: closed forms, memories, and the way back from a failed search."""
 
+# Optax types states and updates as unions of trees; their fields are known here.
+# pyright: reportAttributeAccessIssue=false
+
 import jax
 import jax.numpy as jnp
 import pytest
@@ -50,6 +53,46 @@ def test_grow_learns_nothing_without_a_search(accepted):
         step = outcome(propose(rule, memory), num_trials=0, accepted=accepted)
         memory = rule.commit(memory, origin(), step)
     assert propose(rule, memory) == 2.0
+
+
+@pytest.mark.parametrize("accepted", [True, False])
+def test_scheduled_follows_the_count_whatever_was_found(accepted):
+    rule = optaxls.scheduled(lambda count: 1 / (count + 1.0))
+    memory, seen = rule.init(PARAMS), []
+    for _ in range(4):
+        seen.append(propose(rule, memory))
+        memory = rule.commit(memory, origin(), outcome(1e-3, accepted=accepted))
+    assert seen == pytest.approx([1, 1 / 2, 1 / 3, 1 / 4])
+    assert memory.num_steps.dtype == jnp.int32
+
+
+def test_scheduled_starts_a_search_and_a_schedule_at_0_makes_no_step():
+    tx = optaxls.scale_by_line_search(
+        optaxls.armijo(0.5),
+        optaxls.scheduled(lambda count: jnp.where(count == 0, 4.0, 0.0)),
+        optaxls.backtracking(0.5),
+    )
+    state, found = tx.init(PARAMS), []
+    for _ in range(2):
+        updates, state = tx.update(
+            -PARAMS,
+            state,
+            PARAMS,
+            value=jnp.array(1.0),
+            grad=PARAMS,
+            value_fn=lambda w: 0.5 * jnp.sum(w**2),
+        )
+        found.append(updates.tolist())
+    # From 4, halved to 1, the minimum of the quadratic.
+    assert found == [[-1.0, -1.0], [0.0, 0.0]]
+
+
+def test_scheduled_does_not_count_a_batch_that_is_not_finite():
+    tx = optaxls.scale_by_initial_step(optaxls.scheduled(lambda count: 1.0))
+    state = tx.init(PARAMS)
+    for value in (1.0, float("nan"), 1.0):
+        _, state = tx.update(-PARAMS, state, PARAMS, value=value, grad=PARAMS)
+    assert state.initial_step.num_steps == 2
 
 
 RESUMING = {

@@ -7,7 +7,7 @@ import sys
 from tests.structure.source import FILES, MODULES, PACKAGE, imported, imported_modules
 from tests.structure.still import HIDDEN, UPWARDS
 
-_TYPES, _CORE = {"parts.types"}, {"parts.types", "_core"}
+_CORE = {"parts.types", "_core"}
 FAMILIES = {
     "parts.conditions",
     "parts.initial_steps",
@@ -17,7 +17,7 @@ FAMILIES = {
 }
 # What each room may import, beside itself. Families of parts never import each other.
 BELOW = (
-    {"parts.types": set(), "_core": _TYPES}
+    {"parts.types": set(), "_core": set()}
     | dict.fromkeys(FAMILIES, _CORE)
     | {"_engine": _CORE | FAMILIES}
 )
@@ -32,8 +32,7 @@ BELOW["diagnostics.doctor"] = BELOW["diagnostics"] | {"diagnostics"}
 RUNTIME = {"jax", "optax", "optaxls"} | set(sys.stdlib_module_names)
 OWN_EXTRAS = {
     "flax": "flax",
-    "diagnostics.figure": "matplotlib",
-    "diagnostics.doctor.figure": "matplotlib",
+    "diagnostics.doctor._figure": "matplotlib",
 }
 
 

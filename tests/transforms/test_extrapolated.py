@@ -7,6 +7,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 import optaxls
@@ -80,7 +81,23 @@ def test_a_step_that_is_not_made_is_not_extrapolated():
     jax.tree.map(np.testing.assert_array_equal, after.initial_step, before)
 
 
-def test_it_needs_a_mean():
-    tx = optaxls.extrapolated(optaxls.scale_by_initial_step(optaxls.constant(0.1)))
+def test_around_a_chain_it_is_the_same():
+    gradients = [jnp.array([1.0, 2.0])] * 6
+    points, _ = run(optaxls.extrapolated(rule()), gradients, jnp.zeros(2))
+    chain = optaxls.extrapolated(optax.chain(optax.scale(-1.0), rule()))
+    w = jnp.zeros(2)
+    state = chain.init(w)
+    for g, point in zip(gradients, points[1:], strict=True):
+        updates, state = chain.update(g, state, w, value=VALUE, grad=g)
+        w = w + updates
+        np.testing.assert_array_equal(w, point)
+
+
+@pytest.mark.parametrize("chained", [False, True])
+def test_it_needs_a_mean(chained):
+    step_rule = optaxls.scale_by_initial_step(optaxls.constant(0.1))
+    if chained:
+        step_rule = optax.chain(optax.scale(-1.0), step_rule)
+    tx = optaxls.extrapolated(step_rule)
     with pytest.raises(TypeError, match="hindsight"):
         tx.init(jnp.ones(2))

@@ -8,14 +8,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.core import Tracer
 
 
 def _shapes(name: str, tree: Any) -> dict[str, tuple[int, ...]]:
     """Shapes of the leaves, by names such as ``data[0]``."""
     leaves = jax.tree_util.tree_leaves_with_path(tree)
-    return {name + jax.tree_util.keystr(path): np.shape(leaf) for path, leaf in leaves}
+    return {name + jax.tree_util.keystr(path): jnp.shape(leaf) for path, leaf in leaves}
 
 
 def num_examples(name: str, tree: Any, minimum: int) -> int:
@@ -42,7 +41,7 @@ def num_examples(name: str, tree: Any, minimum: int) -> int:
 
 def require_vector(name: str, array: Any, minimum: int = 1) -> None:
     """Raises ValueError unless ``array`` has one axis of at least ``minimum``."""
-    shape = np.shape(array)
+    shape = jnp.asarray(array).shape
     if len(shape) != 1 or shape[0] < minimum:
         raise ValueError(
             f"{name} must have one axis of length >= {minimum}, got shape {shape}"
@@ -67,6 +66,16 @@ def require_like(name: str, tree: Any, other_name: str, other: Any) -> None:
             )
 
 
+def known_range(array: Any) -> tuple[jax.Array, jax.Array] | None:
+    """The least and the largest entry; None for a traced or an empty array."""
+    if isinstance(array, Tracer):
+        return None
+    # Under ``jit`` an array that is not traced has entries too.
+    with jax.ensure_compile_time_eval():
+        array = jnp.asarray(array)
+        return (jnp.min(array), jnp.max(array)) if array.size else None
+
+
 def require_classes(name: str, classes: Any, count: int) -> None:
     """Raises ValueError unless ``classes`` are integers in [0, count).
 
@@ -75,9 +84,10 @@ def require_classes(name: str, classes: Any, count: int) -> None:
     dtype = jnp.result_type(classes)
     if not jnp.issubdtype(dtype, jnp.integer):
         raise ValueError(f"{name} must be integers, got {dtype}")
-    if isinstance(classes, Tracer) or not np.size(classes):
+    known = known_range(classes)
+    if known is None:
         return
-    least, most = int(np.min(classes)), int(np.max(classes))
+    least, most = map(int, known)
     if least < 0 or most >= count:
         raise ValueError(
             f"{name} must lie in [0, {count}), got values from {least} to {most}"

@@ -5,7 +5,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 
 from optaxls._core import checks
@@ -109,9 +108,7 @@ def diagnose(
     # All checks come first: a mistake should not cost minutes of training.
     count = arrays.num_examples("data", data, _FEWEST)
     _require_numbers(num_steps, num_measured, chunk_size, seed, lower_bound)
-    checks.require_integer("batch_size", batch_size, 1)
-    if batch_size > count:
-        raise ValueError(f"batch_size must lie in [1, {count}], got {batch_size}")
+    _require_batch_size(batch_size, count)
     tail, losses_by_frequency = _label_facts(labels, count)
     data = jax.tree.map(jnp.asarray, data)
     tell = progress or (lambda name: None)
@@ -184,6 +181,13 @@ def _require_numbers(
     checks.require("lower_bound", lower_bound, "(-inf, inf)")
 
 
+def _require_batch_size(batch_size: Any, count: int) -> None:
+    """Raises ValueError unless a batch has 1 to ``count`` examples."""
+    checks.require_integer("batch_size", batch_size, 1)
+    if batch_size > count:
+        raise ValueError(f"batch_size must lie in [1, {count}], got {batch_size}")
+
+
 def _check_bound(lower_bound: float, values: jax.Array) -> None:
     """Raises ValueError if a loss lies below the bound by more than its rounding."""
     # NaN compares as false here: a run without finite losses is reported, not refused.
@@ -236,12 +240,12 @@ def _label_facts(
     """
     if labels is None:
         return None, lambda rows: lambda values: None
-    if not np.ndim(labels) or len(labels) != count:
+    labels = jnp.asarray(labels)
+    if labels.shape[:1] != (count,):
         raise ValueError(
             f"labels must have a leading axis of {count} like data, got shape"
-            f" {np.shape(labels)}"
+            f" {labels.shape}"
         )
-    labels = jnp.asarray(labels)
     # Two at least, because ``label_tail`` compares classes.
     num_classes = max(int(labels.max()) + 1, 2)
     tail = label_tail(labels, num_classes)

@@ -8,13 +8,42 @@ from optaxls.parts.types import Condition, Origin, Trial, Verdict
 
 
 def bounded(condition: Condition) -> Condition:
-    """No step that promises to lower the loss by far more than it is large.
+    r"""Another condition, and no step that promises far more than the loss is large.
 
-    The most that is allowed is the largest of ``2 |f|``, 2 and the promise of a step
-    size of 1. A loss that cannot be negative never needs more where half of the promise
-    is held. Along a loss without a lower bound the step would be doubled up to the
-    largest float. A loss of 0 whose gradient is not 0 is measured from elsewhere, and
-    the last two leave it room.
+    The promise of a trial is the decrease :math:`-\langle g, w_+ - w\rangle` that the
+    gradient predicts. It must not be more than the largest of :math:`2|f|`, 2 and
+    :math:`-\langle g, d\rangle`, the promise of a step size of 1.
+
+    A loss that cannot be negative falls by no more than :math:`f`. So it never needs
+    a larger promise where half of the promise must be held, as with ``armijo(0.5)``.
+    Along a loss without a lower bound, a search that lengthens the step would go on to
+    the largest float. A loss of 0 whose gradient is not 0 is measured from elsewhere;
+    the limits 2 and :math:`-\langle g, d\rangle` leave it room.
+
+    Args:
+      condition: when a trial is good enough within that limit.
+
+    Returns:
+      A condition with the memory of ``condition``.
+
+    Cost:
+      That of ``condition``.
+
+    Example:
+      >>> import jax.numpy as jnp, optaxls
+      >>> w = jnp.array([0.0])
+      >>> for condition in (optaxls.armijo(0.5), optaxls.bounded(optaxls.armijo(0.5))):
+      ...     result = optaxls.line_search(  # a loss without a lower bound
+      ...         lambda w: 5 - w[0], w, jnp.ones(1), value=jnp.array(5.0),
+      ...         grad=-jnp.ones(1), condition=condition,
+      ...         initial_step=optaxls.constant(1.0),
+      ...         search=optaxls.bracketing(2.0, max_trials=20))
+      ...     print(result.step_size)
+      524288.0
+      8.0
+
+    Reference:
+      No publication; defined here.
     """
 
     def judge(memory: Any, origin: Origin, trial: Trial) -> Verdict:

@@ -165,10 +165,47 @@ def capped(rule: InitialStep, max_step_size: float) -> InitialStep:
 
 
 class ScheduleMemory(NamedTuple):
+    """How many steps were made, int32."""
+
     num_steps: jax.Array
 
 
 def scheduled(schedule: optax.Schedule) -> InitialStep:
+    r"""A step size that follows a schedule of optax, whatever the searches found.
+
+    The first try of step :math:`k = 0, 1, \dots` is :math:`s(k)` (``schedule``).
+
+    Args:
+      schedule: ``count -> step size``, such as ``optax.cosine_decay_schedule(...)``.
+        ``count`` is int32. A step size of 0 makes no step.
+
+    Returns:
+      An initial step. It counts every step on a batch whose loss and slope are finite,
+      also one after a failed search.
+
+    State:
+      ``num_steps``: the number of steps counted, int32.
+
+    Cost:
+      That of ``schedule``.
+
+    Example:
+      >>> import jax.numpy as jnp, optax, optaxls
+      >>> tx = optaxls.scale_by_initial_step(
+      ...     optaxls.scheduled(optax.linear_schedule(1.0, 0.0, 4)))
+      >>> w = jnp.array([1.0])
+      >>> state = tx.init(w)
+      >>> for _ in range(3):
+      ...     _, state = tx.update(-w, state, w)
+      ...     print(state.step_size)
+      1.0
+      0.75
+      0.5
+
+    Reference:
+      The schedules of optax.
+    """
+
     def init(params: Any) -> ScheduleMemory:
         del params
         return ScheduleMemory(jnp.zeros((), jnp.int32))

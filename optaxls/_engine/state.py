@@ -8,8 +8,7 @@ from optaxls._core import trees
 from optaxls._core.arguments import require_arrays
 from optaxls._engine.parts import Memories
 from optaxls._engine.step import Step
-from optaxls.parts.types import Origin, Params
-from optaxls.transforms.state import LineSearchState
+from optaxls.parts.types import LineSearchState, Origin, Params
 
 
 def first_state(name: str, memories: Memories, params: Params) -> LineSearchState:
