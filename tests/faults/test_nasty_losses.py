@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from tests.faults import nasty_losses
+from tests.faults import nasty_losses as fault_cases
 from tests.faults.nasty_losses import LOSSES, NASTY, TREES, WARM, Case, Record
 from tests.problems import ALIASES, SEARCHING
 
@@ -98,10 +98,11 @@ def ran(name: str, tree: str) -> list[tuple[list[Case], Any, Record]]:
     """The drawn batches, the last carry and the records of each."""
     batches = []
 
+    # Hypothesis draws by the text of this function: another text, other cases.
     @campaign
     @given(st.lists(cases, min_size=BATCH, max_size=BATCH, unique=True))
     def run(batch: list[Case]) -> None:
-        end, records = nasty_losses.episodes(name, tree)(*nasty_losses.stack(batch))
+        end, records = fault_cases.episodes(name, tree)(*fault_cases.stack(batch))
         batches.append((batch, end, jax.tree.map(np.asarray, records)))
 
     with np.errstate(all="ignore"):
@@ -163,8 +164,8 @@ def test_where_nothing_is_downhill_nothing_is_searched_or_moved(name, tree):
 
 @pytest.mark.parametrize(("name", "tree"), COMBINATIONS)
 def test_the_state_keeps_its_structure_shapes_and_dtypes(name, tree):
-    start = TREES[tree](jax.numpy.asarray(nasty_losses.START))
-    begun = jax.eval_shape(nasty_losses.make(name).init, start)
+    start = TREES[tree](jax.numpy.asarray(fault_cases.START))
+    begun = jax.eval_shape(fault_cases.make(name).init, start)
     for _, (_, state), _ in ran(name, tree):
         assert jax.tree.structure(state) == jax.tree.structure(begun)
         pairs = zip(jax.tree.leaves(state), jax.tree.leaves(begun), strict=True)
