@@ -135,7 +135,9 @@ def test_updates_stay_finite(name, tree):
 def test_the_budget_is_kept_and_the_report_is_honest(name, tree):
     for batch, _, records in ran(name, tree):
         report = records.report
-        over = (report["num_trials"] > MAX_TRIALS) | (report["num_trials"] < 0)
+        # A failed search tries the fallback step besides.
+        most = MAX_TRIALS + ~report["accepted"]
+        over = (report["num_trials"] > most) | (report["num_trials"] < 0)
         assert not over.any(), where(over, batch, tree)
         assert np.isfinite(report["step_size"]).all()
         assert (report["step_size"] >= 0).all()
@@ -202,7 +204,9 @@ def test_no_uphill_step_is_taken_knowingly(name, tree):
         searched = report["accepted"] & (report["num_trials"] > 0)
         allowed = reference(name, records) + 1.01 * slack * rounding(records, tree)
         allowed += np.finfo(np.float32).tiny
-        uphill = searched & ~(report["trial_value"] <= allowed)
+        # What momentum adds is not evaluated.
+        unknown = np.isnan(report["trial_value"]) & (name == "adam_sls_momentum")
+        uphill = searched & ~(report["trial_value"] <= allowed) & ~unknown
         assert not uphill.any(), where(uphill, batch, tree)
         # auto searches once.
         assert searched.sum() > (0.9 if name == "auto" else 4) * BATCH
