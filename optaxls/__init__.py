@@ -88,6 +88,7 @@ from optaxls.parts.gates import first as first
 from optaxls.parts.gates import when_unsteady as when_unsteady
 from optaxls.parts.types import Condition as Condition
 from optaxls.parts.types import Displacement as Displacement
+from optaxls.parts.types import Found as Found
 from optaxls.parts.types import Gate as Gate
 from optaxls.parts.types import InitialStep as InitialStep
 from optaxls.parts.types import LineSearchState as LineSearchState

@@ -15,8 +15,8 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
 # The longest files, begun first so that no worker waits for another at the end.
 LONG = (
-    "tests/examples/test_resume.py",
-    "tests/examples/test_loop.py",
+    "tests/examples/training/test_resume.py",
+    "tests/examples/training/test_loop.py",
     "tests/diagnostics/",
     "tests/test_readme.py",
     "tests/examples/",

@@ -52,6 +52,14 @@ def scalar_value_fn(value_fn: ValueFn, dtype: Any) -> ValueFn:
     return lambda params: as_scalar(value_fn(params), dtype, "what value_fn returns")
 
 
+def unknown_value(value: jax.Array) -> jax.Array:
+    """NaN, as the loss at a point where it was not evaluated.
+
+    Under ``jax_debug_nans`` it is ``value``: there every NaN is an error.
+    """
+    return value if jax.debug_nans.value else jnp.full_like(value, jnp.nan)
+
+
 def _params_noise(params: Any, grad: Any, value: jax.Array) -> jax.Array:
     """``||eps * grad * params||``: what rounding the params does to the loss."""
     leaves = trees.inexact_leaves(params)

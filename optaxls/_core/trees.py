@@ -106,14 +106,23 @@ def difference(left: Any, right: Any) -> Any:
     return jax.tree.map(lambda a, b: a - b if is_inexact(a) else a, left, right)
 
 
+# XLA cancels two products with -1, such as that of ``optax.scale(-1.0)``, up to jax
+# 0.10. Since then it cancels two negations only, and moves one out of a loop.
+_NEGATES = jax.__version_info__ >= (0, 11)
+
+
 def reverse(tree: Any) -> Any:
-    """``-tree``; integer leaves stay as they are.
+    """``-tree``; integer leaves stay. XLA cancels two of these, one after another."""
 
-    A product, because XLA cancels two of them (``optax.scale(-1)`` is one as well), but
-    not the negative of a product.
-    """
+    def minus(leaf):
+        return -leaf if _NEGATES else -1 * leaf
 
-    return jax.tree.map(lambda leaf: -1 * leaf if is_inexact(leaf) else leaf, tree)
+    return jax.tree.map(lambda leaf: minus(leaf) if is_inexact(leaf) else leaf, tree)
+
+
+def reverse_again(tree: Any, step_size: jax.Array) -> Any:
+    """``reverse``, within a loop over positive step sizes, and not moved out of it."""
+    return scale(-(step_size / step_size), tree) if _NEGATES else reverse(tree)
 
 
 def add_scaled(tree: Any, factor: jax.Array, other: Any, *, where: jax.Array) -> Any:

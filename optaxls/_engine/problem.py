@@ -32,13 +32,13 @@ def make_problem(
     value_fn: ValueFn, origin: Origin, parts: Parts, memory: Memory
 ) -> Problem:
     """The questions of a search from ``origin``; ``memory`` is the condition's."""
-    # The last thing done to a direction is a change of sign, optax.scale(-1). Undone
-    # here it cancels, and made again inside the loop it is part of the trial's pass;
-    # else -grad would be a second copy of the gradient, kept while the loop runs.
+    # The last thing done to a direction is a change of sign. Undone here it cancels,
+    # and made again inside the loop it is part of the trial's pass; else -grad would be
+    # a second copy of the gradient, kept while the loop runs.
     reverse = trees.reverse(origin.direction)
 
     def probe(step_size: jax.Array) -> Trial:
-        here = origin._replace(direction=trees.reverse(reverse))
+        here = origin._replace(direction=trees.reverse_again(reverse, step_size))
         updates, linear_change, sqdistance = parts.path.displace(here, step_size)
         value = value_fn(optax.apply_updates(origin.params, updates))
         value = value.astype(origin.value.dtype)
@@ -54,9 +54,4 @@ def make_problem(
             jnp.where(jnp.isnan(too_short), -jnp.inf, too_short),
         )
 
-    def climbs(trial: Trial, verdict: Verdict) -> jax.Array:
-        # Not "or equal": far out on a plateau the loss can be the same to the last bit.
-        lower = (trial.value < origin.value) | (verdict.too_long <= 0)
-        return ~lower | ~jnp.isfinite(trial.value)
-
-    return Problem(origin, probe, judge, climbs, parts.fallback_step)
+    return Problem(origin, probe, judge, parts.fallback_step)

@@ -7,9 +7,19 @@ import jax
 import jax.numpy as jnp
 
 from optaxls._core import trees
+from optaxls._core.loss import unknown_value
 from optaxls._engine.parts import Memories, Parts
 from optaxls._engine.problem import make_problem
-from optaxls.parts.types import Memory, Origin, Outcome, Params, Path, Trial, ValueFn
+from optaxls.parts.types import (
+    Found,
+    Memory,
+    Origin,
+    Outcome,
+    Params,
+    Path,
+    Trial,
+    ValueFn,
+)
 
 
 class Applied(NamedTuple):
@@ -30,14 +40,6 @@ class Step(NamedTuple):
     memories: Any
 
 
-def _unknown(value: jax.Array) -> jax.Array:
-    """NaN, as the loss at a point where it was not evaluated.
-
-    Under ``jax_debug_nans`` it is the loss before the step: there a NaN is an error.
-    """
-    return value if jax.debug_nans.value else jnp.full_like(value, jnp.nan)
-
-
 def _as_step_size(proposal: Any, like: jax.Array) -> jax.Array:
     """The proposal as a number that a search can start from: finite, not negative."""
     proposal = jnp.asarray(proposal, like.dtype)
@@ -45,23 +47,34 @@ def _as_step_size(proposal: Any, like: jax.Array) -> jax.Array:
     return jnp.clip(jnp.where(jnp.isnan(proposal), 0, proposal), 0, largest)
 
 
-def _untested(origin: Origin, path: Path, proposal: jax.Array) -> Outcome:
-    """The proposal as it is, its loss not known."""
-    change = proposal * path.predicted_slope(origin, proposal)
-    length = proposal**2 * origin.direction_sqnorm
-    trial = Trial(proposal, _unknown(origin.value), change, length)
+def _untested(origin: Origin, proposal: jax.Array) -> Found:
+    """What a search finds that makes no trial: the proposal."""
     none = jnp.zeros_like(proposal, jnp.int32)
-    return Outcome(trial, trial, proposal, none, proposal > 0, none)
+    value, takes = unknown_value(origin.value), proposal > 0
+    return Found(proposal, value, proposal, takes, takes, none, none)
 
 
-def _allowed(outcome: Outcome, descends: jax.Array, origin: Origin) -> Outcome:
-    """No step where nothing descends, and none that is called accepted."""
-    zero = jnp.zeros_like(origin.value)
-    none = Trial(zero, origin.value, zero, zero)
-    moves = descends & (outcome.applied.step_size > 0)
-    return outcome._replace(
-        applied=trees.select(moves, outcome.applied, none),
-        accepted=outcome.accepted & moves,
+def _outcome(origin: Origin, path: Path, found: Found, descends: jax.Array) -> Outcome:
+    """What is taken of what was found: nothing where nothing descends."""
+
+    def trial(step_size: jax.Array, value: jax.Array) -> Trial:
+        _, linear_change, sqdistance = path.displace(origin, step_size)
+        # Not the path's word at 0, where nothing moves.
+        moved = step_size > 0
+        linear_change = jnp.where(moved, linear_change, 0)
+        return Trial(step_size, value, linear_change, jnp.where(moved, sqdistance, 0))
+
+    takes = descends & found.takes & (found.step_size > 0)
+    return Outcome(
+        trial=trial(found.step_size, found.value),
+        applied=trial(
+            jnp.where(takes, found.step_size, 0),
+            jnp.where(takes, found.value, origin.value),
+        ),
+        end_step=found.end_step,
+        num_trials=found.num_trials,
+        accepted=takes & found.accepted,
+        num_fallback_trials=found.num_fallback_trials,
     )
 
 
@@ -74,7 +87,7 @@ def _apply(
         direction, tested = choose(outcome.num_trials)
         origin = origin._replace(direction=direction)
         known = tested | (applied.step_size == 0)
-        value = jnp.where(known, applied.value, _unknown(applied.value))
+        value = jnp.where(known, applied.value, unknown_value(applied.value))
         outcome = outcome._replace(applied=applied._replace(value=value))
     updates = path.displace(origin, applied.step_size).updates
     return trees.zero_unless(applied.step_size > 0, updates), outcome
@@ -109,8 +122,7 @@ def take_step(
     searched = descends & wanted & (proposal > 0)
     problem = make_problem(value_fn, origin, parts, observed.condition)
     found = parts.search(problem, proposal, searched)
-    outcome = trees.select(searched, found, _untested(origin, parts.path, proposal))
-    outcome = _allowed(outcome, descends, origin)
+    outcome = _outcome(origin, parts.path, found, descends)
 
     new = Memories(
         parts.condition.commit(observed.condition, origin, outcome),
@@ -133,7 +145,7 @@ def take_untested_step(
     observed = initial_step.observe(memory, origin)
     proposal = _as_step_size(initial_step.propose(observed, origin), origin.value)
     descends = finite & (path.predicted_slope(origin, proposal) < 0)
-    outcome = _allowed(_untested(origin, path, proposal), descends, origin)
+    outcome = _outcome(origin, path, _untested(origin, proposal), descends)
     new = initial_step.commit(observed, origin, outcome)
     updates, outcome = _apply(origin, path, outcome, choose)
     return Step(updates, outcome, trees.select(finite, new, memory))

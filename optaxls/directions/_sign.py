@@ -1,9 +1,17 @@
-"""The direction of sign descent."""
+"""Directions that only change a sign, and that of sign descent."""
 
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import optax
+
+from optaxls._core import trees
+
+
+def descent() -> optax.GradientTransformation:
+    """``optax.scale(-1.0)``, such that a search can undo it without a copy."""
+    return optax.stateless(lambda updates, params: trees.reverse(updates))
 
 
 def negative_sign(updates: Any, params: Any) -> Any:

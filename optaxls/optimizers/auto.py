@@ -5,6 +5,7 @@ import optax
 from optaxls._core import checks
 from optaxls.directions._ascent import checked_direction
 from optaxls.directions._conjugated import conjugated
+from optaxls.directions._sign import descent
 from optaxls.directions.cautious import cautious
 from optaxls.directions.guarded import guarded
 from optaxls.parts.conditions.bounded import bounded
@@ -107,8 +108,6 @@ def auto(
     # Where it is 0 it would cost a pass.
     if not isinstance(weight_decay, (int, float)) or weight_decay > 0:
         rule = decayed(rule, weight_decay)
-    optimizer = optax.chain(
-        guarded(direction), optax.scale(-1.0), cautious(name="auto"), rule
-    )
+    optimizer = optax.chain(guarded(direction), descent(), cautious(name="auto"), rule)
     needs = ("params", "value", "grad", "value_fn")
     return conjugated(optimizer, name="auto", needs=needs)

@@ -4,6 +4,7 @@ import optax
 
 from optaxls._core import checks
 from optaxls.directions._conjugated import conjugated
+from optaxls.directions._sign import descent
 from optaxls.parts.conditions.nonmonotone import zhang_hager
 from optaxls.parts.initial_steps.polyak import polyak
 from optaxls.parts.searches.backtracking import backtracking
@@ -95,7 +96,7 @@ def ponos(
         "ponos", c, polyak_c, decrease_factor, decay,
         min_step_size, max_step_size, lower_bound, memory, max_trials,
     )  # fmt: skip
-    return conjugated(optax.chain(optax.scale(-1), step_rule))
+    return conjugated(optax.chain(descent(), step_rule))
 
 
 def adam_ponos(

@@ -7,6 +7,7 @@ import optax
 from optaxls._core import checks
 from optaxls.directions._conjugated import conjugated
 from optaxls.directions._momentum import trace
+from optaxls.directions._sign import descent
 from optaxls.optimizers._initial_steps import reset_rule
 from optaxls.parts.conditions.monotone import armijo, goldstein
 from optaxls.parts.searches.backtracking import backtracking
@@ -66,7 +67,7 @@ def sls(
     rule = reset_rule(reset, initial_step_size, growth, steps_per_epoch, max_step_size)
     search = backtracking(decrease_factor, max_trials=max_trials)
     step_rule = scale_by_line_search(armijo(c), rule, search, name="sls")
-    return conjugated(optax.chain(optax.scale(-1), step_rule))
+    return conjugated(optax.chain(descent(), step_rule))
 
 
 def sls_goldstein(
@@ -121,7 +122,7 @@ def sls_goldstein(
     rule = reset_rule(reset, initial_step_size, growth, steps_per_epoch, max_step_size)
     search = backtracking(decrease_factor, increase_factor, max_step_size=max_step_size)
     optimizer = optax.chain(
-        optax.scale(-1),
+        descent(),
         scale_by_line_search(goldstein(c), rule, search, name="sls_goldstein"),
     )
     return conjugated(optimizer)
@@ -182,7 +183,7 @@ def sls_momentum(
     rule = reset_rule(reset, initial_step_size)
     search = backtracking(decrease_factor)
     optimizer = optax.chain(
-        optax.scale(-1),
+        descent(),
         scale_by_line_search(armijo(c), rule, search, name="sls_momentum"),
         trace(momentum, nesterov=variant == "nesterov"),
     )
@@ -241,7 +242,7 @@ def sls_extragradient(
     rule = reset_rule(reset, initial_step_size, growth, steps_per_epoch, max_step_size)
     search = backtracking(decrease_factor, max_trials=max_trials)
     optimizer = optax.chain(
-        optax.scale(-1),
+        descent(),
         scale_by_extragradient(rule, search, c=c, name="sls_extragradient"),
     )
     return conjugated(optimizer)

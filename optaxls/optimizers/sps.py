@@ -5,6 +5,7 @@ import math
 import optax
 
 from optaxls.directions._conjugated import conjugated
+from optaxls.directions._sign import descent
 from optaxls.optimizers._initial_steps import polyak_rule
 from optaxls.transforms.untested import scale_by_initial_step
 
@@ -60,4 +61,4 @@ def sps(
         c, lower_bound, max_step_size, growth, steps_per_epoch, initial_step_size, eps
     )
     step_rule = scale_by_initial_step(rule, name="sps")
-    return conjugated(optax.chain(optax.scale(-1), step_rule))
+    return conjugated(optax.chain(descent(), step_rule))

@@ -76,12 +76,35 @@ class Verdict(NamedTuple):
     too_short: jax.Array | float = -float("inf")
 
 
+class Found(NamedTuple):
+    """What a search returns.
+
+    Attributes:
+      step_size: of the accepted trial, or of the fallback step's. It is the first step
+        where neither was made.
+      value: the loss there; NaN where neither trial was made.
+      end_step: the accepted step size, or the one that would have been tried next.
+      takes: whether ``step_size`` may be taken.
+      accepted: whether a trial passed the test.
+      num_trials: int32, as a sequential search would count them.
+      num_fallback_trials: 1 where the fallback step was evaluated besides, int32.
+    """
+
+    step_size: jax.Array
+    value: jax.Array
+    end_step: jax.Array
+    takes: jax.Array
+    accepted: jax.Array
+    num_trials: jax.Array
+    num_fallback_trials: jax.Array
+
+
 class Outcome(NamedTuple):
     """How a step ended.
 
     Attributes:
-      trial: the accepted trial, or the last one made if none was accepted. Without a
-        search it is the proposal, with a value of NaN.
+      trial: the accepted trial, or that of the fallback step. Without a search it is
+        the proposal, with a value of NaN.
       applied: the step that is taken. It is ``trial`` after a success, the fallback
         step or a step of 0 after a failure.
       end_step: the step size at which the search ended, scalar: the accepted one, or
@@ -186,22 +209,20 @@ class Path(NamedTuple):
 
 
 class Problem(NamedTuple):
-    """What a search may ask: evaluate a step size, judge a trial, fall back.
+    """What a search may ask: evaluate a step size, judge a trial.
 
     ``judge`` has the numerical guards inside: a trial whose loss is not finite is too
-    long, and differences within the rounding error are forgiven. ``climbs`` says
-    whether a trial must not be taken at all. ``fallback_step`` is tried after a search
-    that spent its budget; 0 makes no such trial.
+    long, and differences within the rounding error are forgiven. ``fallback_step`` is
+    tried after a search that spent its budget; 0 makes no such trial.
     """
 
     origin: Origin
     probe: Callable[[jax.Array], Trial]
     judge: Callable[[Trial], Verdict]
-    climbs: Callable[[Trial, Verdict], jax.Array]
     fallback_step: Any
 
 
-# ``(problem, first step size, whether to search) -> outcome``.
-Search = Callable[[Problem, jax.Array, jax.Array], Outcome]
+# ``(problem, first step size, whether to search) -> found``.
+Search = Callable[[Problem, jax.Array, jax.Array], Found]
 # ``(params, displacement) -> squared length of the displacement``, a scalar.
 Metric = Callable[[Params, Params], jax.Array]

@@ -91,7 +91,10 @@ def test_an_ascent_direction_is_not_followed():
 
 @pytest.mark.parametrize("max_trials", [1, 2, 7])
 def test_the_budget_is_the_number_of_evaluations(max_trials):
-    """The peer: ``max_backtracking_steps`` + 1 evaluations."""
+    """The peer: ``max_backtracking_steps`` + 1, and the last one is taken untested.
+
+    Here one more as well, of the fallback step, and it is reported.
+    """
     calls = []
 
     def value_fn(w):
@@ -107,7 +110,8 @@ def test_the_budget_is_the_number_of_evaluations(max_trials):
     _, state = tx.update(
         w, tx.init(w), w, value=jnp.array(0.5), grad=w, value_fn=value_fn
     )
-    assert len(calls) == max_trials == optaxls.metrics(state)["num_trials"]
+    assert len(calls) == max_trials + 1 == optaxls.metrics(state)["num_trials"]
+    assert optaxls.metrics(state)["step_size"] == 0
 
 
 def test_a_value_fn_with_aux_needs_no_flag():

@@ -41,14 +41,6 @@ TABLE = (
         check=on.is_textbook_nesterov,
     ),
     Departure(
-        names=("P?/sls/seg_cap",),
-        reason="counts one more gradient, evaluated at the fallback step, as a trial",
-        ours="num_trials is the number of trials, 100",
-        marks=on.failed,
-        check=on.same_step_fewer_trials,
-        fields_only=True,
-    ),
-    Departure(
         names=("P?/sls/armijo_cap_r1",),
         reason="after a failed search the step regrows by gamma^(1/N) per step from "
         "where that search stopped, though only one batch had refused it",

@@ -12,23 +12,23 @@ import jax
 import jax.numpy as jnp
 from jax.core import Tracer
 
-from optaxls._core import trees
-from optaxls.parts.types import Outcome, Problem, Search, Trial
+from optaxls._core.loss import unknown_value
+from optaxls.parts.types import Found, Problem, Search, Trial, Verdict
 
 
 class Progress(NamedTuple):
     """Where a search stands.
 
-    ``held`` is the last trial that was not too long, if ``holds``. ``last`` is the last
-    trial made. ``fallback`` is the step to take if the search fails.
+    ``held_step`` and ``held_value`` are of the trial that would be taken now, if
+    ``holds``: the last one that was not too long, or that of the fallback step.
+    ``end_step`` is where the search would go on.
     """
 
     next_step: jax.Array
-    held: Trial
-    last: Trial
-    fallback: Trial
+    end_step: jax.Array
+    held_step: jax.Array
+    held_value: jax.Array
     holds: jax.Array
-    climbs: jax.Array
     num_trials: jax.Array
     done: jax.Array
 
@@ -49,21 +49,13 @@ def while_loop(condition: Callable, body: Callable, carry: Any) -> Any:
     return carry
 
 
-def no_step(problem: Problem) -> Trial:
-    """A step of 0: the loss is the one at the origin."""
-    value = problem.origin.value
-    zero = jnp.zeros_like(value)
-    return Trial(zero, value, zero, zero)
-
-
 def _start(problem: Problem, first_step: jax.Array, enabled: jax.Array) -> Progress:
+    """Nothing tried yet. Where no search is wanted, the first step is untested."""
     # Derived from the origin so that all of it is traced, or none.
-    none = no_step(problem)
-    no = jnp.zeros_like(enabled)
-    first_step = first_step.astype(none.value.dtype)
-    return Progress(
-        first_step, none, none, none, no, no, no.astype(jnp.int32), ~enabled
-    )
+    value = problem.origin.value
+    first, none = first_step.astype(value.dtype), jnp.zeros_like(enabled, jnp.int32)
+    unknown = unknown_value(value)
+    return Progress(first, first, first, unknown, ~enabled, none, ~enabled)
 
 
 def repeat(
@@ -72,40 +64,48 @@ def repeat(
     first_step: jax.Array,
     enabled: jax.Array,
     max_trials: int,
-) -> Outcome:
+) -> Found:
     """Advances until done or until ``max_trials`` evaluations are spent.
 
     A search that failed makes one trial more, of the fallback step: no step is taken
     whose loss is not known. It is not longer than the step that comes next.
     """
 
-    def fallback_step(progress: Progress) -> jax.Array:
-        return jnp.minimum(problem.fallback_step, progress.next_step)
-
-    def goes_on(progress: Progress) -> jax.Array:
-        within = progress.num_trials < max_trials
-        failed = (progress.num_trials == max_trials) & ~progress.holds
-        return ~progress.done & (within | (failed & (fallback_step(progress) > 0)))
-
     def body(progress: Progress) -> Progress:
-        spent = progress.num_trials == max_trials
-        step_size = jnp.where(spent, fallback_step(progress), progress.next_step)
-        new = advance(progress._replace(next_step=step_size))
-        taken = trees.select(new.climbs, no_step(problem), new.last)
-        final = progress._replace(
-            fallback=taken, num_trials=new.num_trials, done=jnp.ones_like(new.done)
+        spent = progress.num_trials >= max_trials
+        new = advance(progress)
+        # The trial of the fallback step is the last one, and no trial of the search.
+        end_step = jnp.where(spent, progress.end_step, new.next_step)
+        exhausted = new.num_trials >= max_trials
+        fallback_step = jnp.minimum(problem.fallback_step, end_step)
+        ends = spent | (exhausted & (new.holds | (fallback_step <= 0)))
+        return new._replace(
+            next_step=jnp.where(exhausted, fallback_step, end_step),
+            end_step=end_step,
+            done=new.done | ends,
         )
-        return trees.select(spent, final, new)
 
-    end = while_loop(goes_on, body, _start(problem, first_step, enabled))
-    return Outcome(
-        trial=trees.select(end.holds, end.held, end.last),
-        applied=trees.select(end.holds, end.held, end.fallback),
-        end_step=jnp.where(end.holds, end.held.step_size, end.next_step),
+    start = _start(problem, first_step, enabled)
+    end = while_loop(lambda progress: ~progress.done, body, start)
+    accepted = end.holds & (end.num_trials <= max_trials)
+    return Found(
+        step_size=end.held_step,
+        value=end.held_value,
+        end_step=jnp.where(accepted, end.held_step, end.end_step),
+        takes=end.holds,
+        accepted=accepted,
         num_trials=jnp.minimum(end.num_trials, max_trials),
-        accepted=end.holds,
         num_fallback_trials=jnp.maximum(end.num_trials - max_trials, 0),
     )
+
+
+def taken(
+    problem: Problem, trial: Trial, verdict: Verdict, spent: jax.Array
+) -> jax.Array:
+    """Whether a trial may be taken. The fallback step needs no more than a descent."""
+    # Not "or equal": far out on a plateau the loss can be the same to the last bit.
+    descends = jnp.isfinite(trial.value) & (trial.value < problem.origin.value)
+    return (verdict.too_long <= 0) | (spent & descends)
 
 
 def one_at_a_time(next_step: Callable, max_trials: int) -> Search:
@@ -115,18 +115,18 @@ def one_at_a_time(next_step: Callable, max_trials: int) -> Search:
     ``progress`` is from before the trial.
     """
 
-    def search(problem: Problem, first_step: jax.Array, enabled: jax.Array) -> Outcome:
+    def search(problem: Problem, first_step: jax.Array, enabled: jax.Array) -> Found:
         def advance(progress: Progress) -> Progress:
             trial = problem.probe(progress.next_step)
             verdict = problem.judge(trial)
-            fits = verdict.too_long <= 0
+            spent = progress.num_trials >= max_trials
+            fits = taken(problem, trial, verdict, spent)
             step_size, done = next_step(progress, trial, verdict, problem)
             return progress._replace(
                 next_step=jnp.asarray(step_size, trial.step_size.dtype),
-                held=trees.select(fits, trial, progress.held),
-                last=trial,
+                held_step=jnp.where(fits | spent, trial.step_size, progress.held_step),
+                held_value=jnp.where(fits | spent, trial.value, progress.held_value),
                 holds=progress.holds | fits,
-                climbs=problem.climbs(trial, verdict),
                 num_trials=progress.num_trials + 1,
                 done=done,
             )

@@ -3,9 +3,9 @@
 import jax
 import jax.numpy as jnp
 
-from optaxls._core import checks, trees
-from optaxls.parts.searches._loop import Progress, repeat
-from optaxls.parts.types import Outcome, Problem, Search
+from optaxls._core import checks
+from optaxls.parts.searches._loop import Progress, repeat, taken
+from optaxls.parts.types import Found, Problem, Search
 
 
 def parallel_candidates(
@@ -50,7 +50,7 @@ def parallel_candidates(
     checks.require("decrease_factor", decrease_factor, "(0, 1)")
     checks.require_integer("max_trials", max_trials, 1)
 
-    def search(problem: Problem, first_step: jax.Array, enabled: jax.Array) -> Outcome:
+    def search(problem: Problem, first_step: jax.Array, enabled: jax.Array) -> Found:
         def advance(progress: Progress) -> Progress:
             # Repeated products, not powers: bit for bit the sequential step sizes.
             steps = [progress.next_step]
@@ -59,19 +59,20 @@ def parallel_candidates(
             trials = jax.vmap(problem.probe)(jnp.stack(steps[:-1]))
             verdicts = jax.vmap(problem.judge)(trials)
             # The fallback step comes when the budget is spent, alone.
+            spent = progress.num_trials >= max_trials
             budget = jnp.maximum(max_trials - progress.num_trials, 1)
             rank = jnp.arange(1, num_candidates + 1)
-            fits = (verdicts.too_long <= 0) & (rank <= budget)
+            fits = taken(problem, trials, verdicts, spent) & (rank <= budget)
             found = jnp.any(fits)
-            spent = jnp.minimum(num_candidates, budget)
-            first = jnp.where(found, jnp.argmax(fits), spent - 1)
-            last, verdict = jax.tree.map(lambda leaf: leaf[first], (trials, verdicts))
+            last = jnp.minimum(num_candidates, budget) - 1
+            first = jnp.where(found, jnp.argmax(fits), last)
+            holds = found | spent
+            value = trials.value[first]
             return progress._replace(
                 next_step=jnp.stack(steps[1:])[first],
-                held=trees.select(found, last, progress.held),
-                last=last,
+                held_step=jnp.where(holds, trials.step_size[first], progress.held_step),
+                held_value=jnp.where(holds, value, progress.held_value),
                 holds=found,
-                climbs=problem.climbs(last, verdict),
                 num_trials=progress.num_trials + first.astype(jnp.int32) + 1,
                 done=found,
             )
