@@ -9,7 +9,16 @@ import jax.numpy as jnp
 from optaxls._core import trees
 from optaxls._engine.parts import Memories, Parts
 from optaxls._engine.problem import make_problem
-from optaxls.parts.types import Memory, Origin, Outcome, Params, Path, Trial, ValueFn
+from optaxls.parts.types import (
+    Displacement,
+    Memory,
+    Origin,
+    Outcome,
+    Params,
+    Path,
+    Trial,
+    ValueFn,
+)
 
 
 class Applied(NamedTuple):
@@ -45,10 +54,26 @@ def _as_step_size(proposal: Any, like: jax.Array) -> jax.Array:
     return jnp.clip(jnp.where(jnp.isnan(proposal), 0, proposal), 0, largest)
 
 
+def _displace(origin: Origin, path: Path, step_size: jax.Array) -> Displacement:
+    """What the path makes of the step; zeros of a step of 0, which it never sees."""
+    moves = step_size > 0
+    found = path.displace(origin, jnp.where(moves, step_size, 1))
+    return Displacement(
+        trees.zero_unless(moves, found.updates),
+        jnp.where(moves, found.linear_change, 0).astype(step_size.dtype),
+        jnp.where(moves, found.sqdistance, 0).astype(step_size.dtype),
+    )
+
+
+def _promises(origin: Origin, path: Path, proposal: jax.Array) -> jax.Array:
+    """Whether the path promises a descent; it may divide by the step size."""
+    moves = proposal > 0
+    return moves & (path.predicted_slope(origin, jnp.where(moves, proposal, 1)) < 0)
+
+
 def _untested(origin: Origin, path: Path, proposal: jax.Array) -> Outcome:
     """The proposal as it is, its loss not known."""
-    change = proposal * path.predicted_slope(origin, proposal)
-    length = proposal**2 * origin.direction_sqnorm
+    _, change, length = _displace(origin, path, proposal)
     trial = Trial(proposal, _unknown(origin.value), change, length)
     none = jnp.zeros_like(proposal, jnp.int32)
     return Outcome(trial, trial, proposal, none, proposal > 0, none)
@@ -69,15 +94,21 @@ def _apply(
     origin: Origin, path: Path, outcome: Outcome, choose: Choose | None
 ) -> tuple[Params, Outcome]:
     """The updates. A step of 0 is zeros whatever the path makes of it."""
-    applied = outcome.applied
-    if choose is not None:
-        direction, tested = choose(outcome.num_trials)
-        origin = origin._replace(direction=direction)
-        known = tested | (applied.step_size == 0)
-        value = jnp.where(known, applied.value, _unknown(applied.value))
-        outcome = outcome._replace(applied=applied._replace(value=value))
-    updates = path.displace(origin, applied.step_size).updates
-    return trees.zero_unless(applied.step_size > 0, updates), outcome
+    step_size = outcome.applied.step_size
+    if choose is None:
+        return _displace(origin, path, step_size).updates, outcome
+    direction, tested = choose(outcome.num_trials)
+    # The path may read these scalars, so they have to be those of this direction.
+    origin = origin._replace(
+        direction=direction,
+        slope=trees.inner(origin.grad, direction, step_size.dtype),
+        direction_sqnorm=trees.sqnorm(direction, step_size.dtype),
+    )
+    updates, change, length = _displace(origin, path, step_size)
+    known = tested | (step_size == 0)
+    value = jnp.where(known, outcome.applied.value, _unknown(outcome.applied.value))
+    applied = Trial(step_size, value, change, length)
+    return updates, outcome._replace(applied=applied)
 
 
 def take_step(
@@ -103,10 +134,10 @@ def take_step(
     )
     proposal = parts.initial_step.propose(observed.initial_step, origin)
     proposal = _as_step_size(proposal, origin.value)
-    descends = finite & (parts.path.predicted_slope(origin, proposal) < 0)
+    descends = finite & _promises(origin, parts.path, proposal)
 
     wanted = parts.gate.should_search(observed.gate, origin)
-    searched = descends & wanted & (proposal > 0)
+    searched = descends & wanted
     problem = make_problem(value_fn, origin, parts, observed.condition)
     found = parts.search(problem, proposal, searched)
     outcome = trees.select(searched, found, _untested(origin, parts.path, proposal))
@@ -132,7 +163,7 @@ def take_untested_step(
     finite = jnp.isfinite(origin.value) & jnp.isfinite(origin.slope)
     observed = initial_step.observe(memory, origin)
     proposal = _as_step_size(initial_step.propose(observed, origin), origin.value)
-    descends = finite & (path.predicted_slope(origin, proposal) < 0)
+    descends = finite & _promises(origin, path, proposal)
     outcome = _allowed(_untested(origin, path, proposal), descends, origin)
     new = initial_step.commit(observed, origin, outcome)
     updates, outcome = _apply(origin, path, outcome, choose)
