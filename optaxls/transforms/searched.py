@@ -29,7 +29,12 @@ from optaxls.parts.types import (
     Search,
     ValueFn,
 )
-from optaxls.transforms._scaffold import first_state, memories_of, next_state
+from optaxls.transforms._scaffold import (
+    first_state,
+    memories_of,
+    next_state,
+    require_parts,
+)
 from optaxls.transforms.state import LineSearchState
 
 
@@ -86,8 +91,8 @@ def scale_by_line_search(
       ``slope``, ``trial_value`` (scalars, float32 or wider) and the memories.
 
     Raises:
-      ValueError: ``fallback_step`` lies outside its range. TypeError, from ``update``:
-      an argument is missing.
+      ValueError: ``fallback_step`` lies outside its range. TypeError: a part is of
+      another kind, or, from ``update``, an argument is missing.
 
     Cost:
       One evaluation of ``value_fn`` per trial; no copy of the params beyond the trial.
@@ -116,6 +121,7 @@ def scale_by_line_search(
     """
     checks.require("fallback_step", fallback_step, "[0, inf)")
     parts = Parts(condition, initial_step, search, path, gate, fallback_step)
+    require_parts(parts)
 
     def init(params: Params) -> LineSearchState:
         return first_state(name, init_memories(parts, params), params)
@@ -183,7 +189,8 @@ def line_search(
       ``memories``.
 
     Raises:
-      ValueError: ``fallback_step`` lies outside its range.
+      ValueError: ``fallback_step`` lies outside its range. TypeError: a part is of
+      another kind.
 
     Cost:
       One evaluation of ``value_fn`` per trial.
@@ -202,6 +209,7 @@ def line_search(
     """
     checks.require("fallback_step", fallback_step, "[0, inf)")
     parts = Parts(condition, initial_step, search, path, gate, fallback_step)
+    require_parts(parts)
     if memories is None:
         memories = trees.fresh(init_memories(parts, params))
     direction = descent_direction(direction, grad)

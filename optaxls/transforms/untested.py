@@ -18,7 +18,7 @@ from optaxls._engine.parts import Memories
 from optaxls._engine.step import take_untested_step
 from optaxls.parts.paths.line import along_direction
 from optaxls.parts.types import InitialStep, Metric, Params, Path
-from optaxls.transforms._scaffold import first_state, next_state
+from optaxls.transforms._scaffold import first_state, next_state, require_part
 from optaxls.transforms.state import LineSearchState
 
 
@@ -50,7 +50,8 @@ def scale_by_initial_step(
       ``LineSearchState`` with ``num_trials`` always 0.
 
     Raises:
-      TypeError, from ``update``: an argument that the rule uses is missing.
+      TypeError: a part is of another kind, or, from ``update``, an argument that the
+      rule uses is missing.
 
     Cost:
       No loss evaluation; no copy of the params but what the rule remembers.
@@ -67,6 +68,8 @@ def scale_by_initial_step(
     Reference:
       Loizou et al. 2021, arXiv:2002.10542.
     """
+    require_part("initial_step", initial_step)
+    require_part("path", path)
 
     def init(params: Params) -> LineSearchState:
         memories = Memories((), initial_step.init(params), ())

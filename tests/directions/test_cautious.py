@@ -2,6 +2,7 @@
 
 # Optax types states and updates as unions of trees; their fields are known here.
 # pyright: reportIndexIssue=false, reportArgumentType=false
+# pyright: reportCallIssue=false
 
 import jax.numpy as jnp
 import numpy as np
