@@ -41,3 +41,19 @@ def require_choice(name: str, value: Any, choices: Iterable[Any]) -> None:
     if value not in allowed:
         options = ", ".join(repr(choice) for choice in allowed)
         raise ValueError(f"{name} must be one of {options}, got {value!r}")
+
+
+def require_part(name: str, value: Any, kind: type, example: str) -> None:
+    """Raises TypeError unless ``value`` is a part of ``kind``; ``example`` is one."""
+    if not isinstance(value, kind):
+        raise TypeError(
+            f"{name} must be a {kind.__name__} such as optaxls.{example}, got {value!r}"
+        )
+
+
+def require_function(name: str, value: Any, example: str) -> None:
+    """Raises TypeError unless ``value`` is a function, which no part is."""
+    if not callable(value) or isinstance(value, tuple):
+        raise TypeError(
+            f"{name} must be a function such as optaxls.{example}, got {value!r}"
+        )

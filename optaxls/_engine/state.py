@@ -4,11 +4,38 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from optaxls._core import trees
+from optaxls._core import checks, trees
 from optaxls._core.arguments import require_arrays
-from optaxls._engine.parts import Memories
+from optaxls._engine.parts import Memories, Parts
 from optaxls._engine.step import Step
-from optaxls.parts.types import LineSearchState, Origin, Params
+from optaxls.parts.types import (
+    Condition,
+    Gate,
+    InitialStep,
+    LineSearchState,
+    Origin,
+    Params,
+    Path,
+)
+
+_KINDS = {
+    "condition": (Condition, "armijo()"),
+    "initial_step": (InitialStep, "constant(1.0)"),
+    "path": (Path, "along_direction or optaxls.Path(displace, predicted_slope)"),
+    "gate": (Gate, "always()"),
+}
+
+
+def require_part(name: str, part: Any) -> None:
+    """Raises TypeError, naming the argument, if a part is of another kind."""
+    checks.require_part(name, part, *_KINDS[name])
+
+
+def require_parts(parts: Parts) -> None:
+    """Raises TypeError, naming the argument, if a part is of another kind."""
+    for name in _KINDS:
+        require_part(name, getattr(parts, name))
+    checks.require_function("search", parts.search, "backtracking()")
 
 
 def first_state(name: str, memories: Memories, params: Params) -> LineSearchState:

@@ -11,6 +11,7 @@ from optaxls._core.loss import unknown_value
 from optaxls._engine.parts import Memories, Parts
 from optaxls._engine.problem import make_problem
 from optaxls.parts.types import (
+    Displacement,
     Found,
     Memory,
     Origin,
@@ -47,6 +48,23 @@ def _as_step_size(proposal: Any, like: jax.Array) -> jax.Array:
     return jnp.clip(jnp.where(jnp.isnan(proposal), 0, proposal), 0, largest)
 
 
+def _displace(origin: Origin, path: Path, step_size: jax.Array) -> Displacement:
+    """What the path makes of the step; zeros of a step of 0, which it never sees."""
+    moves = step_size > 0
+    found = path.displace(origin, jnp.where(moves, step_size, 1))
+    return Displacement(
+        trees.zero_unless(moves, found.updates),
+        jnp.where(moves, found.linear_change, 0).astype(step_size.dtype),
+        jnp.where(moves, found.sqdistance, 0).astype(step_size.dtype),
+    )
+
+
+def _promises(origin: Origin, path: Path, proposal: jax.Array) -> jax.Array:
+    """Whether the path promises a descent; it may divide by the step size."""
+    moves = proposal > 0
+    return moves & (path.predicted_slope(origin, jnp.where(moves, proposal, 1)) < 0)
+
+
 def _untested(origin: Origin, proposal: jax.Array) -> Found:
     """What a search finds that makes no trial: the proposal."""
     none = jnp.zeros_like(proposal, jnp.int32)
@@ -58,11 +76,8 @@ def _outcome(origin: Origin, path: Path, found: Found, descends: jax.Array) -> O
     """What is taken of what was found: nothing where nothing descends."""
 
     def trial(step_size: jax.Array, value: jax.Array) -> Trial:
-        _, linear_change, sqdistance = path.displace(origin, step_size)
-        # Not the path's word at 0, where nothing moves.
-        moved = step_size > 0
-        linear_change = jnp.where(moved, linear_change, 0)
-        return Trial(step_size, value, linear_change, jnp.where(moved, sqdistance, 0))
+        _, linear_change, sqdistance = _displace(origin, path, step_size)
+        return Trial(step_size, value, linear_change, sqdistance)
 
     takes = descends & found.takes & (found.step_size > 0)
     return Outcome(
@@ -82,15 +97,21 @@ def _apply(
     origin: Origin, path: Path, outcome: Outcome, choose: Choose | None
 ) -> tuple[Params, Outcome]:
     """The updates. A step of 0 is zeros whatever the path makes of it."""
-    applied = outcome.applied
-    if choose is not None:
-        direction, tested = choose(outcome.num_trials)
-        origin = origin._replace(direction=direction)
-        known = tested | (applied.step_size == 0)
-        value = jnp.where(known, applied.value, unknown_value(applied.value))
-        outcome = outcome._replace(applied=applied._replace(value=value))
-    updates = path.displace(origin, applied.step_size).updates
-    return trees.zero_unless(applied.step_size > 0, updates), outcome
+    step_size, value = outcome.applied.step_size, outcome.applied.value
+    if choose is None:
+        return _displace(origin, path, step_size).updates, outcome
+    direction, tested = choose(outcome.num_trials)
+    # The path may read these scalars, so they have to be those of this direction.
+    origin = origin._replace(
+        direction=direction,
+        slope=trees.inner(origin.grad, direction, step_size.dtype),
+        direction_sqnorm=trees.sqnorm(direction, step_size.dtype),
+    )
+    updates, change, length = _displace(origin, path, step_size)
+    known = tested | (step_size == 0)
+    value = jnp.where(known, value, unknown_value(value))
+    applied = Trial(step_size, value, change, length)
+    return updates, outcome._replace(applied=applied)
 
 
 def take_step(
@@ -116,10 +137,10 @@ def take_step(
     )
     proposal = parts.initial_step.propose(observed.initial_step, origin)
     proposal = _as_step_size(proposal, origin.value)
-    descends = finite & (parts.path.predicted_slope(origin, proposal) < 0)
+    descends = finite & _promises(origin, parts.path, proposal)
 
     wanted = parts.gate.should_search(observed.gate, origin)
-    searched = descends & wanted & (proposal > 0)
+    searched = descends & wanted
     problem = make_problem(value_fn, origin, parts, observed.condition)
     found = parts.search(problem, proposal, searched)
     outcome = _outcome(origin, parts.path, found, descends)
@@ -144,7 +165,7 @@ def take_untested_step(
     finite = jnp.isfinite(origin.value) & jnp.isfinite(origin.slope)
     observed = initial_step.observe(memory, origin)
     proposal = _as_step_size(initial_step.propose(observed, origin), origin.value)
-    descends = finite & (path.predicted_slope(origin, proposal) < 0)
+    descends = finite & _promises(origin, path, proposal)
     outcome = _outcome(origin, path, _untested(origin, proposal), descends)
     new = initial_step.commit(observed, origin, outcome)
     updates, outcome = _apply(origin, path, outcome, choose)

@@ -15,19 +15,24 @@ from optaxls._core.arguments import (
 )
 
 
-def _share_kept(kept: Any, dtype: Any) -> jax.Array:
-    leaves = jax.tree.leaves(kept)
-    number = sum(leaf.size for leaf in leaves)
-    # Counted in integers: exact, and no copy of the mask as floats.
-    counts = [jnp.sum(leaf, dtype=jnp.uint32).astype(dtype) for leaf in leaves]
-    return sum(counts, jnp.zeros((), dtype)) / max(number, 1)
+def _share_kept(kept: Any, held: Any, dtype: Any) -> jax.Array:
+    """Of the coordinates that the direction moves; zeros are no votes."""
+
+    def number(masks: list[Any]) -> jax.Array:
+        # Counted in integers: exact, and no copy of the mask as floats.
+        counts = [jnp.sum(mask, dtype=jnp.uint32).astype(dtype) for mask in masks]
+        return sum(counts, jnp.zeros((), dtype))
+
+    moving = [leaf != 0 for leaf in trees.inexact_leaves(held)]
+    return number(jax.tree.leaves(kept)) / jnp.maximum(number(moving), 1)
 
 
 def cautious(*, name: str = "cautious") -> optax.GradientTransformationExtraArgs:
     r"""Drops the coordinates that would climb the present batch.
 
     :math:`d_j \leftarrow d_j\,[d_j g_j < 0] / \max(s, 0.1)` with :math:`s` the share of
-    coordinates kept. A direction with momentum (Adam, Lion, heavy ball) may point
+    coordinates kept, of those that d moves: a sparse direction is not made longer for
+    its zeros. A direction with momentum (Adam, Lion, heavy ball) may point
     uphill on a batch, where a search makes no step; what is left of it never does.
 
     Args:
@@ -74,7 +79,7 @@ def cautious(*, name: str = "cautious") -> optax.GradientTransformationExtraArgs
 
         kept = jax.tree.map(descends, held, grad)
         dtype = trees.scalar_dtype(held)
-        longer = 1 / jnp.maximum(_share_kept(kept, dtype), 0.1)
+        longer = 1 / jnp.maximum(_share_kept(kept, held, dtype), 0.1)
 
         def leaf(d, keep):
             if not keep.size:

@@ -6,7 +6,7 @@ import optax
 
 from optaxls._core import checks
 from optaxls.directions._conjugated import conjugated
-from optaxls.directions._momentum import trace
+from optaxls.directions._momentum import resting_trace
 from optaxls.optimizers._initial_steps import polyak_rule, reset_rule
 from optaxls.parts.conditions.monotone import armijo
 from optaxls.parts.searches.backtracking import backtracking
@@ -33,7 +33,7 @@ def _with_momentum(
     )
     if momentum == "standard":
         return conjugated(searched)
-    after = trace(b1, nesterov=momentum == "nesterov")
+    after = resting_trace(b1, nesterov=momentum == "nesterov")
     return conjugated(optax.chain(searched, after))
 
 
@@ -69,7 +69,8 @@ def adam_sls(
       reset: as in ``sls``.
       max_step_size: > 0.
       momentum: "standard" (Adam's), "heavy_ball" (:math:`b_1 (w_k - w_{k-1})` after
-        the step) or "nesterov" (what the authors' code calls heavy ball).
+        the step) or "nesterov" (what the authors' code calls heavy ball). Both rest
+        while the losses have climbed, as in ``sls_momentum``.
 
     Returns:
       An optimizer; ``update`` needs ``params``, ``value``, ``grad``, ``value_fn``.

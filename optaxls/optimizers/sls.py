@@ -6,7 +6,7 @@ import optax
 
 from optaxls._core import checks
 from optaxls.directions._conjugated import conjugated
-from optaxls.directions._momentum import trace
+from optaxls.directions._momentum import resting_trace
 from optaxls.directions._sign import descent
 from optaxls.optimizers._initial_steps import reset_rule
 from optaxls.parts.conditions.monotone import armijo, goldstein
@@ -143,6 +143,9 @@ def sls_momentum(
     with :math:`y_{k+1} = w_k - \eta_k g_k`,
     :math:`w_{k+1} = y_{k+1} + \mu (y_{k+1} - y_k)`.
 
+    Once the mean loss climbs far above the first ten, momentum rests until it has come
+    down, and :math:`\mu` is halved: steps of maximal length and momentum can diverge.
+
     Args:
       variant: "polyak" or "nesterov".
       momentum: mu, in [0, 1).
@@ -153,10 +156,13 @@ def sls_momentum(
 
     Returns:
       An optimizer; ``update`` needs ``params``, ``value``, ``grad``, ``value_fn``. What
-      momentum adds after the search is not tested: the loss may rise.
+      momentum adds after the search is not tested: the loss may rise for a while.
 
     Raises:
       ValueError: an argument lies outside its range.
+
+    State:
+      The third of the chain has ``trace``, ``decay_factor`` (of mu) and ``resting``.
 
     Cost:
       As ``sls``; one copy of the params.
@@ -185,7 +191,7 @@ def sls_momentum(
     optimizer = optax.chain(
         descent(),
         scale_by_line_search(armijo(c), rule, search, name="sls_momentum"),
-        trace(momentum, nesterov=variant == "nesterov"),
+        resting_trace(momentum, nesterov=variant == "nesterov"),
     )
     return conjugated(optimizer)
 

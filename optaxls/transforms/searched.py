@@ -15,7 +15,7 @@ from optaxls._core.arguments import (
 from optaxls._core.loss import scalar_value_fn
 from optaxls._engine.origin import make_origin
 from optaxls._engine.parts import Parts, init_memories
-from optaxls._engine.state import first_state, memories_of, next_state
+from optaxls._engine.state import first_state, memories_of, next_state, require_parts
 from optaxls._engine.step import take_step
 from optaxls.parts.gates import always
 from optaxls.parts.paths.line import along_direction
@@ -88,8 +88,8 @@ def scale_by_line_search(
       ``slope``, ``trial_value`` (scalars, float32 or wider) and the memories.
 
     Raises:
-      ValueError: ``fallback_step`` lies outside its range. TypeError, from ``update``:
-      an argument is missing.
+      ValueError: ``fallback_step`` lies outside its range. TypeError: a part is of
+      another kind, or, from ``update``, an argument is missing.
 
     Cost:
       One evaluation of ``value_fn`` per trial; no copy of the params beyond the trial.
@@ -118,6 +118,7 @@ def scale_by_line_search(
     """
     checks.require("fallback_step", fallback_step, "[0, inf)")
     parts = Parts(condition, initial_step, search, path, gate, fallback_step)
+    require_parts(parts)
 
     def init(params: Params) -> LineSearchState:
         return first_state(name, init_memories(parts, params), params)
@@ -185,7 +186,8 @@ def line_search(
       ``memories``.
 
     Raises:
-      ValueError: ``fallback_step`` lies outside its range.
+      ValueError: ``fallback_step`` lies outside its range. TypeError: a part is of
+      another kind.
 
     Cost:
       One evaluation of ``value_fn`` per trial.
@@ -204,6 +206,7 @@ def line_search(
     """
     checks.require("fallback_step", fallback_step, "[0, inf)")
     parts = Parts(condition, initial_step, search, path, gate, fallback_step)
+    require_parts(parts)
     if memories is None:
         memories = trees.fresh(init_memories(parts, params))
     direction = descent_direction(direction, grad)

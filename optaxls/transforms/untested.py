@@ -15,7 +15,7 @@ from optaxls._core.arguments import (
 )
 from optaxls._engine.origin import make_origin
 from optaxls._engine.parts import Memories
-from optaxls._engine.state import first_state, next_state
+from optaxls._engine.state import first_state, next_state, require_part
 from optaxls._engine.step import take_untested_step
 from optaxls.parts.paths.line import along_direction
 from optaxls.parts.types import InitialStep, LineSearchState, Metric, Params, Path
@@ -49,7 +49,8 @@ def scale_by_initial_step(
       ``LineSearchState`` with ``num_trials`` always 0.
 
     Raises:
-      TypeError, from ``update``: an argument that the rule uses is missing.
+      TypeError: a part is of another kind, or, from ``update``, an argument that the
+      rule uses is missing.
 
     Cost:
       No loss evaluation; no copy of the params but what the rule remembers.
@@ -66,6 +67,8 @@ def scale_by_initial_step(
     Reference:
       Loizou et al. 2021, arXiv:2002.10542.
     """
+    require_part("initial_step", initial_step)
+    require_part("path", path)
 
     def init(params: Params) -> LineSearchState:
         memories = Memories((), initial_step.init(params), ())

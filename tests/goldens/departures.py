@@ -41,6 +41,15 @@ TABLE = (
         check=on.is_textbook_nesterov,
     ),
     Departure(
+        names=("P1/sls/accpolyak_*", "P6/corner/tiny_accpolyak"),
+        reason="momentum on steps of maximal length makes the losses climb, "
+        "to a million times the first",
+        ours="momentum rests until the losses have come down, and is half as strong "
+        "after that",
+        marks=on.momentum_rests,
+        check=on.climbs_less,
+    ),
+    Departure(
         names=("P?/sls/armijo_cap_r1",),
         reason="after a failed search the step regrows by gamma^(1/N) per step from "
         "where that search stopped, though only one batch had refused it",
