@@ -76,7 +76,8 @@ def adam_sls(
         the step) or "nesterov" (what the authors' code calls heavy ball).
 
     Returns:
-      An optimizer; ``update`` needs ``params``, ``value``, ``grad``, ``value_fn``.
+      An optimizer of gradients; ``update`` needs ``params``, ``value``, ``grad``,
+      ``value_fn``.
 
     Raises:
       ValueError: an argument lies outside its range.
@@ -142,7 +143,7 @@ def adam_sps(
       eps: >= 0, of the Polyak ratio.
 
     Returns:
-      An optimizer; ``update`` needs ``params``, ``value`` and ``grad``.
+      An optimizer of gradients; ``update`` needs ``params``, ``value`` and ``grad``.
 
     Raises:
       ValueError: an argument lies outside its range.

@@ -66,7 +66,8 @@ def auto(
       max_trials: >= 1, evaluations that the search of the first step may spend.
 
     Returns:
-      An optimizer; ``update`` needs ``params``, ``value``, ``grad``, ``value_fn``.
+      An optimizer of gradients; ``update`` needs ``params``, ``value``, ``grad``,
+      ``value_fn``.
 
     Raises:
       ValueError: an argument lies outside its range, or ``direction`` goes

@@ -72,7 +72,8 @@ def ponos(
       max_trials: >= 1, evaluations that a search may spend.
 
     Returns:
-      An optimizer; ``update`` needs ``params``, ``value``, ``grad``, ``value_fn``.
+      An optimizer of gradients; ``update`` needs ``params``, ``value``, ``grad``,
+      ``value_fn``.
 
     Raises:
       ValueError: an argument lies outside its range.
@@ -142,7 +143,8 @@ def adam_ponos(
       variant: "adam", "amsgrad", "adagrad" or "rmsprop".
 
     Returns:
-      An optimizer; ``update`` needs ``params``, ``value``, ``grad``, ``value_fn``.
+      An optimizer of gradients; ``update`` needs ``params``, ``value``, ``grad``,
+      ``value_fn``.
 
     Raises:
       ValueError: an argument lies outside its range.

@@ -43,8 +43,9 @@ def salsa(
       search_b1: 0, or ``b1`` to search along the momentum direction.
 
     Returns:
-      An optimizer; ``update`` needs ``params``, ``value``, ``grad``, ``value_fn``. A
-      single step may raise its batch's loss: the average of decreases is tested.
+      An optimizer of gradients; ``update`` needs ``params``, ``value``, ``grad``,
+      ``value_fn``. A single step may raise its batch's loss: the average of decreases
+      is tested.
 
     Raises:
       ValueError: an argument lies outside its range.

@@ -25,8 +25,8 @@ def sign_descent(
       momentum: dimensionless, in [0, 1).
 
     Returns:
-      An optimizer; ``update`` needs ``params`` only. On a gradient that is not finite
-      only the momentum of earlier steps moves the params.
+      An optimizer of gradients; ``update`` needs ``params`` only. On a gradient that is
+      not finite only the momentum of earlier steps moves the params.
 
     State:
       ``step_size`` (the learning rate), ``num_trials`` (0), ``accepted``.

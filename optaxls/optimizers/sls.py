@@ -46,7 +46,8 @@ def sls(
       max_trials: >= 1, evaluations that a search may spend.
 
     Returns:
-      An optimizer; ``update`` needs ``params``, ``value``, ``grad``, ``value_fn``.
+      An optimizer of gradients; ``update`` needs ``params``, ``value``, ``grad``,
+      ``value_fn``.
 
     Raises:
       ValueError: an argument lies outside its range.
@@ -104,7 +105,8 @@ def sls_goldstein(
         code tries that point again until its budget ends.
 
     Returns:
-      An optimizer; ``update`` needs ``params``, ``value``, ``grad``, ``value_fn``.
+      An optimizer of gradients; ``update`` needs ``params``, ``value``, ``grad``,
+      ``value_fn``.
 
     Raises:
       ValueError: an argument lies outside its range.
@@ -160,8 +162,9 @@ def sls_momentum(
         ``initial_step_size``. Growth would need the steps per epoch.
 
     Returns:
-      An optimizer; ``update`` needs ``params``, ``value``, ``grad``, ``value_fn``. What
-      momentum adds after the search is not tested, so the loss may rise.
+      An optimizer of gradients; ``update`` needs ``params``, ``value``, ``grad``,
+      ``value_fn``. What momentum adds after the search is not tested, so the loss may
+      rise.
 
     Raises:
       ValueError: an argument lies outside its range.
@@ -228,8 +231,8 @@ def sls_extragradient(
       max_trials: >= 1, gradients that a search may spend.
 
     Returns:
-      An optimizer; ``update`` needs ``params``, ``value``, ``grad`` and ``grad_fn``
-      (params -> gradient, on the same batch and random key).
+      An optimizer of gradients; ``update`` needs ``params``, ``value``, ``grad`` and
+      ``grad_fn`` (params -> gradient, on the same batch and random key).
 
     Raises:
       ValueError: an argument lies outside its range.

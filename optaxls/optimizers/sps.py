@@ -40,7 +40,7 @@ def sps(
       eps: >= 0, units of the squared gradient.
 
     Returns:
-      An optimizer; ``update`` needs ``params`` and ``value`` only.
+      An optimizer of gradients; ``update`` needs ``params`` and ``value`` only.
 
     Raises:
       ValueError: an argument lies outside its range.
