@@ -13,7 +13,7 @@ from optaxls._core import arguments
 
 
 class TrainState(train_state.TrainState):
-    """A linen ``TrainState`` whose ``apply_gradients`` feeds a step-size rule.
+    """A linen ``TrainState`` whose ``apply_gradients`` passes on what a search needs.
 
     Example:
       >>> import jax, jax.numpy as jnp, optaxls
@@ -32,13 +32,13 @@ class TrainState(train_state.TrainState):
     """
 
     def apply_gradients(self, *, grads: Any, replace: dict | None = None, **extra: Any):
-        """Updates params and state; ``extra`` goes to the optimizer.
+        """Updates the params and the state of the optimizer, which gets ``extra``.
 
         Args:
           grads: gradients, like params, as ``jax.grad`` returns them. In complex params
             the step goes along their conjugate, where the loss descends.
           replace: other fields of the state to replace, such as batch statistics.
-          **extra: ``value``, ``value_fn`` and, where a rule asks, ``grad_fn`` or
+          **extra: ``value``, ``value_fn`` and, where the optimizer asks, ``grad_fn`` or
             ``lower_bound``; ``grad`` defaults to ``grads``.
 
         Returns:
@@ -57,7 +57,7 @@ class TrainState(train_state.TrainState):
 
 
 def _paths(state: Any) -> list[str]:
-    """Where the arrays of an NNX state stand, with or without variables round them."""
+    """The places of the arrays in an NNX state, with or without their variables."""
     paths = [path for path, _ in jax.tree_util.tree_leaves_with_path(state)]
     keys = [[key for key in path if not isinstance(key, GetAttrKey)] for path in paths]
     return sorted(".".join(str(getattr(k, "key", k)) for k in path) for path in keys)
@@ -73,17 +73,18 @@ def _name(wrt: Any) -> str:
 def value_fn(
     model: nnx.Module, loss_fn: Callable[..., Any], *args: Any, wrt: Any = nnx.Param
 ) -> Callable[[Any], Any]:
-    """The loss as a function of an NNX model's params, everything else as it is now.
+    """Makes the loss of an NNX model a function of its params alone, for a search.
 
-    Dropout keys and batch statistics are those at the time of this call, for every
-    trial: call it *before* the gradient, so that trials see the gradient's dropout mask
-    and the model's running statistics are moved once, by the gradient's forward pass.
+    Every trial uses the dropout keys and batch statistics that the model has at this
+    call: a search compares losses of one function. So call it *before* the gradient.
+    Then trials see the gradient's dropout mask, and only the gradient's forward pass
+    moves the model's running statistics.
 
     Args:
       model: the NNX module; it is not changed.
       loss_fn: ``(model, *args) -> loss`` or ``(loss, aux)``.
       *args: the batch.
-      wrt: filter of what is trained, as in ``nnx.Optimizer(model, tx, wrt=...)``.
+      wrt: filter of what is trained, that of ``nnx.Optimizer(model, tx, wrt=...)``.
 
     Returns:
       ``value_fn(params) -> loss`` for ``nnx.Optimizer.update``.
@@ -92,7 +93,7 @@ def value_fn(
       ValueError: the model has no variables of ``wrt``, or the optimizer trains others.
 
     Cost:
-      No evaluation; holds references to the model's state.
+      It evaluates nothing, and holds references to the model's state.
 
     Example:
       >>> import jax.numpy as jnp, optaxls
@@ -110,7 +111,7 @@ def value_fn(
       True
 
     Reference:
-      Ours; flax issue 4144.
+      No publication; defined here. See flax issue 4144.
     """
     graphdef, trained, rest = nnx.split(model, wrt, ...)
     wanted = _paths(trained)
@@ -118,7 +119,7 @@ def value_fn(
         raise ValueError(
             f"value_fn: the model has no variables of wrt={_name(wrt)}. {_SAME_WRT}"
         )
-    # New variables around the same arrays: the model's own will move with the gradient.
+    # New variables around the same arrays: those of the model change with the gradient.
     rest = jax.tree.map(lambda leaf: leaf, rest)
 
     def evaluate(params: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Whether a direction still lacks its minus sign, as a search after it needs."""
+"""Tells whether a direction points uphill, as gradients do, or downhill already."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ _CURE = (
 
 
 def _cosine(direction: Any, grad: Any) -> jax.Array:
-    """Between the direction and the gradient; 0 where the direction is 0."""
+    """The cosine of the angle to the gradient; 0 where the direction is 0."""
     conjugate = trees.conj(direction)
     dtype = trees.scalar_dtype(grad)
     lengths = trees.sqnorm(direction, dtype) * trees.sqnorm(grad, dtype)
@@ -28,7 +28,7 @@ def _cosine(direction: Any, grad: Any) -> jax.Array:
 
 
 def _ones(tree: Any) -> Any:
-    """Known numbers of the same shapes, also for what jit traces."""
+    """A tree of ones, whose numbers are known also where jit traces ``tree``."""
 
     def leaf_ones(leaf: Any) -> Any:
         return jnp.ones_like(leaf) if trees.is_inexact(leaf) else jnp.zeros_like(leaf)
@@ -37,14 +37,14 @@ def _ones(tree: Any) -> Any:
 
 
 def _probe(direction: optax.GradientTransformation, params: Any) -> float:
-    """The cosine with a gradient of ones, at the first step that is not 0."""
+    """The cosine with a gradient of ones, at the first step that is not 0, else 0."""
     update = optax.with_extra_args_support(direction).update
     params = grad = _ones(params)
     value_fn = lambda at: trees.inner(at, grad, trees.scalar_dtype(grad))  # noqa: E731
     given = {"value": value_fn(params), "grad": grad, "value_fn": value_fn}
     state = direction.init(params)
     for _ in range(_NUM_PROBES):
-        # A schedule that warms up makes steps of 0 at first.
+        # A schedule that warms up makes steps of 0 at first, which tell no sign.
         found, state = update(grad, state, params, **given)
         cosine = float(_cosine(hold_integers(found, params), grad))
         if cosine != 0:
@@ -55,16 +55,17 @@ def _probe(direction: optax.GradientTransformation, params: Any) -> float:
 def require_ascent(
     name: str, direction: optax.GradientTransformation, params: Any
 ) -> bool:
-    """Raises ValueError if ``direction`` descends; whether that could be found out.
+    """Raises ValueError if ``direction`` descends; returns whether it could be told.
 
-    Tried on ones like ``params``, with a gradient of ones. Noise in a direction is not
-    taken for a sign. What cannot be tried is let through: it needs other params or
-    arguments, depends on what jit traces, or is too large to be tried for nothing.
+    The direction is tried on ones like ``params``, with a gradient of ones. Noise in it
+    is not taken for a sign. False is returned, and nothing raised, where it cannot be
+    tried: it needs other params or arguments, or it depends on what jit traces. Params
+    of many entries are not tried either, since that would cost too much.
     """
     if sum(jnp.size(leaf) for leaf in jax.tree.leaves(params)) > _MOST_ENTRIES:
         return False
     try:
-        # Values, also where the optimizer is made inside of jit.
+        # Under jit too the numbers must be computed now, for an error to be raised.
         with jax.ensure_compile_time_eval():
             cosine = _probe(direction, params)
     except Exception:  # A direction may raise whatever it likes.
@@ -77,10 +78,10 @@ def require_ascent(
 def checked_direction(
     name: str, direction: optax.GradientTransformation
 ) -> optax.GradientTransformation:
-    """``direction``, refused with ValueError if it descends already.
+    """Returns ``direction``, or raises ValueError if it descends already.
 
-    At construction it is tried on a vector; where that decides nothing, such as for
-    labels or masks of a tree, ``init`` tries it on a tree like the params.
+    At construction the direction is tried on a vector. Where that decides nothing, such
+    as for labels or masks of a tree, ``init`` tries it on a tree like the params.
     """
     # Enough entries that noise averages out.
     if require_ascent(name, direction, {"w": jnp.ones(64)}):

@@ -1,4 +1,4 @@
-"""The head of an optimizer: its arguments, and JAX's gradient of complex params."""
+"""What every optimizer does first: check arguments, turn gradients into ascent."""
 
 from typing import Any
 
@@ -13,11 +13,12 @@ def conjugated(
     name: str = "",
     needs: tuple[str, ...] = (),
 ) -> optax.GradientTransformationExtraArgs:
-    """``optimizer``, fed the ascent direction where a loop passes JAX's gradient.
+    """Wraps ``optimizer`` so that it gets the ascent direction, also in complex params.
 
-    Before any momentum, where the two can still be told apart. Real params: nothing.
-    ``needs`` are the arguments that must be there, where ``optimizer`` is a chain whose
-    parts would ask for them one by one; ``name`` is who asks.
+    For complex params JAX's gradient is the conjugate of the ascent direction. The two
+    can be told apart before any momentum, so it is done here. Real params are passed on
+    as they are. ``needs`` names the update arguments that must be given, so that one
+    error lists them all; ``name`` is the optimizer that the error names.
     """
 
     def update(

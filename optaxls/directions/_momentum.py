@@ -13,8 +13,8 @@ from optaxls._core.loss import as_scalar
 def trace(decay: Any, nesterov: bool = False) -> optax.GradientTransformation:
     """``optax.trace`` that keeps every leaf's dtype.
 
-    optax's turns the frozen integer leaves of its state into floats in the first step:
-    a second compilation, and ``lax.scan`` refuses the state.
+    In the first step optax's own turns integer leaves of its state into floats. That
+    costs a second compilation, and ``lax.scan`` refuses such a state.
     """
     inner = optax.trace(decay, nesterov)
 

@@ -15,7 +15,10 @@ def descent() -> optax.GradientTransformation:
 
 
 def negative_sign(updates: Any, params: Any) -> Any:
-    """NaN where the gradient is not finite: the sign of an infinity looks harmless."""
+    """Minus the sign of the gradient, and NaN where the gradient is not finite.
+
+    The sign of an infinity would be 1, which no later check could find.
+    """
     del params
 
     def leaf_sign(g):

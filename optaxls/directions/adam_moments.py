@@ -15,9 +15,10 @@ from optaxls.parts.types import Params
 
 
 class MomentsState(NamedTuple):
-    """Steps counted, means of the gradient and of its square, largest second moment.
+    """What Adam remembers: the number of steps, and its moments.
 
-    float32 or wider. Moments that a variant does not use are ().
+    The first moment is the mean of the gradients, the second that of their squares. All
+    are float32 or wider. Moments that a variant does not use are ().
     """
 
     count: jax.Array
@@ -27,7 +28,11 @@ class MomentsState(NamedTuple):
 
 
 class _Second(NamedTuple):
-    """How squares are summed up: weights of old and new, their total, the largest."""
+    """How a variant sums up the squares of gradients.
+
+    ``weights`` gives the factors of the old sum and of the new square. ``total_weight``
+    is the sum of all weights, ``correction`` the divisor that takes out the bias.
+    """
 
     weights: Callable[[Any], tuple[Any, Any]]
     total_weight: Callable[[Any, jax.Array], jax.Array]
@@ -56,7 +61,7 @@ _VARIANTS = {
 
 
 class _Numbers(NamedTuple):
-    """What the moments are made with."""
+    """The arguments of ``adam_moments``, as its inner functions need them."""
 
     second: _Second
     b1: Any
@@ -117,7 +122,7 @@ def _moved(numbers: _Numbers, grad: Params, old: MomentsState) -> MomentsState:
 
 
 def _directions(numbers: _Numbers, grad: Params, moments: MomentsState) -> Directions:
-    """``-P g`` and ``-P m``, bias-corrected."""
+    """The directions ``-P g`` and ``-P m``, bias-corrected."""
     steps = moments.count.astype(jnp.float32)
     if any(leaf.dtype == jnp.float64 for leaf in jax.tree.leaves(moments)):
         steps = moments.count.astype(jnp.float64)
@@ -154,7 +159,7 @@ def adam_moments(
     eps: float = 1e-8,
     first_count: int = 0,
 ) -> DirectionPair:
-    r"""The pair of directions of Adam: the gradient and the momentum, preconditioned.
+    r"""Makes Adam's two directions: preconditioned gradient, preconditioned momentum.
 
     :math:`v_k = \beta_2 v_{k-1} + (1-\beta_2) g^2`,
     :math:`m_k = \beta_1 m_{k-1} + (1-\beta_1) g` and
@@ -167,27 +172,28 @@ def adam_moments(
       b1: weight of the past gradients, in [0, 1); 0 keeps no first moment, and both
         directions are the same.
       b2: weight of the past squares, in [0, 1); unused by "adagrad".
-      search_b1: 0, or ``b1`` to search along the momentum too.
+      search_b1: 0 to search along the gradient, ``b1`` to search along the momentum.
       eps: > 0, units of the gradient.
       first_count: where the count of steps for the bias correction starts.
 
     Returns:
       A pair for ``two_directions``. Its ``update`` needs ``value``. A loss or gradient
       that is not finite leaves the moments as they were. A gradient more than ten times
-      as long as those before enters as that long.
+      as long as those before (root mean square) is shortened to ten times that.
 
     Raises:
       ValueError: an argument lies outside its range.
 
     Cost:
-      No evaluation; one copy of the params per moment in use, float32 or wider.
+      It evaluates nothing, and keeps one copy of the params per moment in use, float32
+      or wider.
 
     Example:
       >>> import jax.numpy as jnp, optaxls
       >>> pair = optaxls.adam_moments(b1=0.0, variant="rmsprop", b2=0.75)
       >>> g = jnp.array([3.0, -0.1])
       >>> directions, _ = pair.update(g, pair.init(g), g, value=jnp.array(1.0))
-      >>> print(directions.searched)
+      >>> print(jnp.round(directions.searched, 3))
       [-2.  2.]
 
     Reference:

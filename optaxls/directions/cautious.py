@@ -31,22 +31,22 @@ def cautious(*, name: str = "cautious") -> optax.GradientTransformationExtraArgs
     r"""Drops the coordinates that would climb the present batch.
 
     :math:`d_j \leftarrow d_j\,[d_j g_j < 0] / \max(s, 0.1)` with :math:`s` the share of
-    coordinates kept, of those that d moves: a sparse direction is not made longer for
-    its zeros. A direction with momentum (Adam, Lion, heavy ball) may point
-    uphill on a batch, where a search makes no step; what is left of it never does.
+    coordinates kept, of those that d moves. A direction with momentum (Adam, Lion, heavy ball) may point
+    uphill on a batch, and a search would make no step there. The coordinates that this
+    transformation keeps point downhill together.
 
     Args:
-      name: the rule that error messages speak of.
+      name: the optimizer that error messages name.
 
     Returns:
-      A transformation of the direction, minus sign included: it stands after
-      ``optax.scale(-1.)`` and before the search. ``update`` needs ``grad``.
+      A transformation of what is *added*: it comes after ``optax.scale(-1.0)`` and
+      before the search. ``update`` needs ``grad``, the gradient at the params.
 
     Raises:
       TypeError, from ``update``: ``grad`` is missing.
 
     Cost:
-      No evaluation, no state; one pass over the direction.
+      It evaluates nothing, has no state, and passes over the direction once.
 
     Example:
       >>> import jax.numpy as jnp, optaxls
@@ -87,8 +87,9 @@ def cautious(*, name: str = "cautious") -> optax.GradientTransformationExtraArgs
             product = longer.astype(jnp.real(d).dtype) * d
             return jnp.where(keep, product, -jnp.zeros_like(d))
 
-        # The sign comes last, where the search after it cancels it; the zeros that it
-        # turns are made negative beforehand.
+        # A search after this reverses the direction once more. XLA cancels the two
+        # changes of sign only where this one is the last operation here. Reversed, a
+        # zero would become -0.0, so zeros are made negative before.
         ascent = jax.tree.map(leaf, trees.reverse(held), kept)
         return trees.reverse(ascent), state
 

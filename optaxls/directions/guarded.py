@@ -1,4 +1,4 @@
-"""A direction whose memory no bad batch can spoil."""
+"""A direction that single bad batches cannot spoil."""
 
 from typing import Any, NamedTuple
 
@@ -13,7 +13,11 @@ from optaxls._core.robust import factor_at_most_tenfold
 
 
 class GuardedState(NamedTuple):
-    """The direction's own state; the mean squared gradient norm, and their number."""
+    """The direction's own state, and what gradients are typically like.
+
+    ``mean_grad_sqnorm`` is the mean squared norm of the gradients, ``num_seen`` the
+    number of gradients so far.
+    """
 
     direction: Any
     mean_grad_sqnorm: jax.Array
@@ -23,21 +27,22 @@ class GuardedState(NamedTuple):
 def guarded(
     direction: optax.GradientTransformation,
 ) -> optax.GradientTransformationExtraArgs:
-    """``direction`` whose memory no bad batch can spoil.
+    """Keeps bad batches out of the state of ``direction``.
 
-    A loss or gradient that is not finite gives zeros and leaves the state. A gradient
-    more than ten times as long as those before (root mean square, over the last 100 or
-    so) enters as that long. Of float16 leaves the direction sees float32, in which
-    squares of gradients have room; so its state is float32 there.
+    On a loss or gradient that is not finite, the updates are zeros and the state stays
+    as it is. A gradient more than ten times as long as the last 100 or so (root mean
+    square) is shortened to ten times that. Leaves of float16 reach ``direction`` as
+    float32, in which squares of gradients have room; so its state is float32 there.
 
     Args:
-      direction: any optax transformation of gradients.
+      direction: any optax transformation of gradients, such as ``optax.trace(0.9)``.
 
     Returns:
-      A transformation; ``update`` needs what ``direction`` does, and ``value``.
+      A transformation of gradients. ``update`` needs what ``direction`` needs, and
+      ``value``.
 
     Cost:
-      No evaluation, no copy; one pass over the gradient.
+      It evaluates nothing, keeps no copy, and passes over the gradient once.
 
     Example:
       >>> import jax.numpy as jnp, optax, optaxls
@@ -49,7 +54,7 @@ def guarded(
       [0.] [1.]
 
     Reference:
-      Ours.
+      No publication; defined here.
     """
     inner = optax.with_extra_args_support(direction)
 

@@ -1,4 +1,4 @@
-"""Two directions of one step: one that is searched along, one that is applied."""
+"""Two directions of one step: a search tests one, the step goes along the other."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -10,10 +10,10 @@ from optaxls.parts.types import Params
 
 
 class Directions(NamedTuple):
-    """``searched`` is what the search tests; ``applied`` is what its step multiplies.
+    """The direction that a search tests, and the one that its step size multiplies.
 
-    Both are what is *added*, like params. Where they are the same object, the tested
-    trial is the step taken.
+    ``searched`` and ``applied`` are what is *added*, like params. Where they are the
+    same object, the tested trial is the step taken.
     """
 
     searched: Params

@@ -25,7 +25,7 @@ def _with_momentum(
     variant: str,
     name: str,
 ) -> optax.GradientTransformationExtraArgs:
-    """Momentum inside the preconditioner, or heavy ball / Nesterov after the step."""
+    """Adds Adam's own momentum, or heavy-ball or Nesterov momentum after the step."""
     checks.require_choice("momentum", momentum, _MOMENTA)
     inside = b1 if momentum == "standard" else 0.0
     searched = scale_by_preconditioned_search(
@@ -54,32 +54,37 @@ def adam_sls(
     r"""Adam, AMSGrad, AdaGrad or RMSProp with the Armijo line search.
 
     :math:`f(w - \eta P g) \le f(w) - c\,\eta\sum_j P_j g_j^2` with
-    :math:`P = 1/(\sqrt{\hat v} + \epsilon)`, searched without momentum; then
-    :math:`w_+ = w - \eta P \hat m`.
+    :math:`P = 1/(\sqrt{\hat v} + \epsilon)` is tested without momentum. The step is
+    then :math:`w_+ = w - \eta P \hat m`.
 
     Args:
-      steps_per_epoch: as in ``sls``.
+      steps_per_epoch: N > 0, updates per pass over the data: ``dataset_size /
+        batch_size``.
       variant: "adam", "amsgrad", "adagrad" or "rmsprop".
       b1: weight of the momentum, in [0, 1).
       b2: weight of the past squares, in [0, 1).
-      c: in (0, 1).
-      decrease_factor: in (0, 1).
-      growth: as in ``sls``.
-      initial_step_size: > 0; the authors use 100 with AdaGrad and reset "keep".
-      reset: as in ``sls``.
-      max_step_size: > 0.
+      c: in (0, 1), the share of the promised decrease that a trial must reach.
+      decrease_factor: in (0, 1); a rejected trial is multiplied by it.
+      growth: gamma >= 1, dimensionless: the first trial's growth per epoch.
+      initial_step_size: > 0, the first trial of the first step; the authors use 100
+        with AdaGrad and reset "keep".
+      reset: where the next search begins. "grow": at the last step size, grown; "keep":
+        at the last one; "restart": at ``initial_step_size``.
+      max_step_size: > 0, the longest first trial; none by default.
       momentum: "standard" (Adam's), "heavy_ball" (:math:`b_1 (w_k - w_{k-1})` after
         the step) or "nesterov" (what the authors' code calls heavy ball). Both rest
         while the losses have climbed, as in ``sls_momentum``.
 
     Returns:
-      An optimizer; ``update`` needs ``params``, ``value``, ``grad``, ``value_fn``.
+      An optimizer of gradients; ``update`` needs ``params``, ``value``, ``grad``,
+      ``value_fn``.
 
     Raises:
       ValueError: an argument lies outside its range.
 
     Cost:
-      Median one forward pass; one copy of the params per moment in use.
+      The median step costs one forward pass. One copy of the params is kept per moment
+      in use.
 
     Example:
       >>> import jax.numpy as jnp, optaxls
@@ -117,29 +122,34 @@ def adam_sps(
     r"""Adam, AMSGrad, AdaGrad or RMSProp with the Polyak step size.
 
     :math:`\eta = (f - f^*)/(c\sum_j P_j g_j^2 + \epsilon)` with
-    :math:`P = 1/(\sqrt{\hat v} + \epsilon)`, capped as in ``sps``.
+    :math:`P = 1/(\sqrt{\hat v} + \epsilon)`, and at most ``max_step_size``. With a
+    ``growth`` the step size grows by at most that factor per epoch.
 
     Args:
       variant: "adam", "amsgrad", "adagrad" or "rmsprop".
       b1: weight of the momentum, in [0, 1).
       b2: weight of the past squares, in [0, 1).
-      c: > 0.
-      lower_bound: as in ``sps``.
-      max_step_size: > 0.
-      growth: as in ``sps``.
-      steps_per_epoch: as in ``sps``.
+      c: > 0, dimensionless: the step is divided by it.
+      lower_bound: f*, of the mini-batch loss, loss units; the ``lower_bound`` given to
+        ``update`` replaces it for one batch. On a batch whose loss lies there or below,
+        no step is made and ``accepted`` is False: a loss that may be negative needs its
+        own.
+      max_step_size: > 0, the longest step size.
+      growth: >= 1, the largest growth of the step size per epoch. None is no limit.
+      steps_per_epoch: > 0, ``dataset_size / batch_size``; needed with ``growth``.
       initial_step_size: > 0; inf leaves the first smoothed step uncapped, as published.
-      momentum: as in ``adam_sls``.
+      momentum: "standard" (Adam's), "heavy_ball" (:math:`b_1 (w_k - w_{k-1})` after the
+        step) or "nesterov".
       eps: >= 0, of the Polyak ratio.
 
     Returns:
-      An optimizer; ``update`` needs ``params``, ``value`` and ``grad``.
+      An optimizer of gradients; ``update`` needs ``params``, ``value`` and ``grad``.
 
     Raises:
       ValueError: an argument lies outside its range.
 
     Cost:
-      No forward pass; one copy of the params per moment in use.
+      It makes no forward pass, and keeps one copy of the params per moment in use.
 
     Example:
       >>> import jax.numpy as jnp, optaxls

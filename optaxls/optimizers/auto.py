@@ -1,4 +1,4 @@
-"""The optimizer for those who want no step size to choose."""
+"""An optimizer that finds its step sizes itself."""
 
 import optax
 
@@ -27,40 +27,48 @@ def auto(
     decay: float = 0.9,
     max_trials: int = 100,
 ) -> optax.GradientTransformationExtraArgs:
-    r"""No step size to choose, no epoch length, no end of training to know.
+    r"""Trains along any direction, and finds the step sizes itself.
 
-    Its parts, and what each is for:
+    No step size has to be chosen. The length of an epoch and of the training need not
+    be known. Its parts, and what each is for:
 
-    - ``direction``, Adam's with Nesterov momentum by default (b1 0.95, b2 0.99: long
-      momentum against noise, a short second moment that follows shrinking gradients),
-      ``guarded``: a batch that exploded or is not finite does not stay in its moments.
-    - ``cautious``: coordinates that would climb the present batch are left out, so
-      that every step goes down, and h below is not spoilt by momentum gone astray.
-    - The first step is bracketed: halved or doubled to the longest that keeps half of
-      the decrease that its slope promises. That finds the unit of the direction. What
-      it may promise is ``bounded``, for losses without a lower bound.
-    - Every later step is judged by ``hindsight``: the slope, on a fresh batch, along
-      the way come so far. Noisy problems anneal, separable ones grow their step. No
-      step promises more decrease than the loss is large, neither by this batch's
-      slope nor by the typical one, unless the loss is measured from elsewhere.
-    - ``extrapolated``: momentum from the mean iterate, which averages the noise out.
+    - ``direction`` is Adam's with Nesterov momentum by default. b1 is 0.95, since long
+      momentum averages the noise. b2 is 0.99, so that the second moment follows
+      gradients that shrink.
+    - ``guarded`` keeps batches that exploded or are not finite out of the moments.
+    - ``cautious`` leaves out the coordinates that would climb the present batch. So
+      every step goes down, and what ``hindsight`` measures is not spoilt by old
+      momentum.
+    - ``bracketing`` halves or doubles the first step, to the longest one that keeps
+      half of the decrease that its slope promises. That finds the unit of the
+      direction. ``bounded`` limits what it may promise, for losses without a lower
+      bound.
+    - ``hindsight`` corrects every later step. It reads the slope, on a fresh batch,
+      along the offset from the mean of the params so far. Where batches disagree steps
+      shrink, where one set of params fits all they grow. No step promises more decrease
+      than the loss is large, unless the loss is measured from elsewhere.
+    - ``extrapolated`` adds momentum from the mean of the params, which averages the
+      noise.
 
     Args:
       direction: any optax transformation of gradients that gives a direction (to be
         descended along: ``optax.identity()``, ``optax.scale_by_lion()``). A whole
         optimizer (``optax.adam(1e-3)``) has its minus sign already and is refused:
         it is tried on a small vector, and in ``init`` where that cannot tell. Where
-        neither can (it needs arguments of its own), no step is accepted.
+        neither can, since it needs arguments of its own, such an optimizer makes no
+        step that is accepted.
       weight_decay: >= 0, decoupled as in AdamW: a step of size eta also subtracts
-        ``eta * weight_decay * w``, untested. The step size found takes part so that
-        where training comes to rest does not depend on it.
-      rate: > 0, how fast hindsight corrects.
-      tolerance: in [-1, 1], the S / A that it aims at; less anneals more.
-      decay: in [0, 1), weight of the past in S and A.
-      max_trials: >= 1, of the first step.
+        ``eta * weight_decay * w``, untested. Both terms have the factor eta, so the
+        params at which training comes to rest do not depend on it.
+      rate: > 0, dimensionless: how fast ``hindsight`` corrects the step size.
+      tolerance: in [-1, 1]: the ratio of the mean slope to the mean absolute slope that
+        ``hindsight`` aims at. A smaller one shortens the steps more.
+      decay: in [0, 1), weight of the past in these two means.
+      max_trials: >= 1, evaluations that the search of the first step may spend.
 
     Returns:
-      An optimizer; ``update`` needs ``params``, ``value``, ``grad``, ``value_fn``.
+      An optimizer of gradients; ``update`` needs ``params``, ``value``, ``grad``,
+      ``value_fn``.
 
     Raises:
       ValueError: an argument lies outside its range, or ``direction`` goes
@@ -68,8 +76,9 @@ def auto(
       TypeError: ``direction`` is not an optax transformation.
 
     Cost:
-      About 4 to 12 forward passes on the first step, none later. One copy of the params
-      (float32) besides what the direction keeps.
+      The first step costs about 4 to 12 forward passes, later steps none. A search that
+      fails is made again in the next step, ten times at most. One copy of the params
+      (float32) is kept, besides what the direction keeps.
 
     Example:
       >>> import jax, jax.numpy as jnp, optaxls
@@ -85,7 +94,7 @@ def auto(
       True
 
     Reference:
-      Ours; the parts cite theirs.
+      No publication; defined here. Each part names its source.
     """
     checks.require("weight_decay", weight_decay, "[0, inf)")
     if direction is None:
@@ -105,7 +114,7 @@ def auto(
         name="auto",
     )
     rule = extrapolated(rule)
-    # Where it is 0 it would cost a pass.
+    # Without decay the wrapper would still cost a pass over the params.
     if not isinstance(weight_decay, (int, float)) or weight_decay > 0:
         rule = decayed(rule, weight_decay)
     optimizer = optax.chain(guarded(direction), descent(), cautious(name="auto"), rule)

@@ -24,7 +24,7 @@ def _ponos_step(
     memory: bool,
     max_trials: int,
 ) -> optax.GradientTransformationExtraArgs:
-    """The nonmonotone search from the Polyak step, along any direction."""
+    """A nonmonotone line search that begins at the Polyak step, along any direction."""
     search = backtracking(decrease_factor, max_trials=max_trials)
     rule = polyak(
         polyak_c,
@@ -50,34 +50,37 @@ def ponos(
 ) -> optax.GradientTransformationExtraArgs:
     r"""SGD with a nonmonotone line search that starts at the Polyak step (PoNoS).
 
-    First trial :math:`\operatorname{clip}(\delta^{l_k} f_k/(c_p\|g_k\|^2),
-    \eta_{\min}, \eta_{\max})`; accepts when
+    The first trial is :math:`\operatorname{clip}(\delta^{l_k} f_k/(c_p\|g_k\|^2),
+    \eta_{\min}, \eta_{\max})`. A trial is accepted when
     :math:`f_k(w_k - \eta g_k) \le \max(C_k, f_k) - c\,\eta\|g_k\|^2` with the mean
-    :math:`C_k` of the past losses (``zhang_hager``);
-    :math:`l_{k+1} = \max(l_k + e_k - 1, 0)` after :math:`e_k` backtracks.
+    :math:`C_k` of the past losses (``zhang_hager``). After :math:`e_k` backtracks
+    :math:`l_{k+1} = \max(l_k + e_k - 1, 0)`.
 
     Args:
-      c: sufficient decrease, in (0, 1).
+      c: in (0, 1), the share of the promised decrease that a trial must reach.
       polyak_c: c_p > 0: the first trial is 1 / (2 c_p) times the convex Polyak step.
       decrease_factor: delta, in (0, 1), of the search and of the memory.
-      decay: xi in [0, 1]: 1 (the mean of all losses) for networks, < 1 for convex
-        problems and least squares, where 1 stalls. With 1, as published, steps climb
-        for long after the scale of the loss has fallen for good; see ``zhang_hager``.
-      min_step_size: >= 0.
-      max_step_size: > 0. Softmax losses near 0 press against 10; 1e3 is then better.
+      decay: xi in [0, 1], the weight of past losses in the mean. 1, the mean of all, is
+        for networks; take less for convex problems and least squares, where 1 stalls.
+        With 1, as published, steps climb for long after the scale of the loss has
+        fallen for good; with 0.9 the mean follows within some fifty steps.
+      min_step_size: >= 0, the shortest first trial.
+      max_step_size: > 0, the longest first trial. Softmax losses near 0 need more than
+        10; take 1e3 there.
       lower_bound: f*, loss units. On a batch whose loss lies there or below, no step is
         made and ``accepted`` is False: a loss that may be negative needs its own.
-      memory: whether past backtracks shorten the first trial.
-      max_trials: >= 1.
+      memory: whether the backtracks of past searches shorten the first trial.
+      max_trials: >= 1, evaluations that a search may spend.
 
     Returns:
-      An optimizer; ``update`` needs ``params``, ``value``, ``grad``, ``value_fn``.
+      An optimizer of gradients; ``update`` needs ``params``, ``value``, ``grad``,
+      ``value_fn``.
 
     Raises:
       ValueError: an argument lies outside its range.
 
     Cost:
-      Median one forward pass per step; no copy of the params.
+      The median step costs one forward pass. No copy of the params is kept.
 
     Example:
       >>> import jax.numpy as jnp, optaxls
@@ -115,38 +118,41 @@ def adam_ponos(
     max_trials: int = 100,
     variant: str = "adam",
 ) -> optax.GradientTransformationExtraArgs:
-    r"""PoNoS under Adam's preconditioner (PoNoS_prec).
+    r"""Adam with a nonmonotone line search that starts at the Polyak step (PoNoS_prec).
 
-    ``ponos`` along :math:`-P g` with :math:`P = 1/(\sqrt{\hat v} + \epsilon)`: first
-    trial :math:`f/(c_p\sum_j P_j g_j^2)`, nonmonotone Armijo with
-    :math:`\sum_j P_j g_j^2` in place of :math:`\|g\|^2`. The accepted trial is the
-    next iterate: with steps this long, momentum that was not tested diverges.
+    It is ``ponos`` along :math:`-P g` with :math:`P = 1/(\sqrt{\hat v} + \epsilon)`,
+    and :math:`\sum_j P_j g_j^2` in place of :math:`\|g\|^2`. The first trial is
+    :math:`f/(c_p\sum_j P_j g_j^2)`. The accepted trial is the next iterate: with steps
+    this long, momentum that was not tested diverges.
 
     Args:
       b1: weight of the momentum, in [0, 1); used only where ``search_b1`` is not 0.
       b2: weight of the past squares, in [0, 1).
       search_b1: 0 goes along the plain preconditioned gradient, ``b1`` along the
         momentum direction (no step on a batch where that is uphill).
-      c: in (0, 1).
-      polyak_c: > 0.
-      decrease_factor: in (0, 1).
-      decay: in [0, 1]; see ``zhang_hager``.
-      min_step_size: >= 0.
-      max_step_size: > 0.
+      c: in (0, 1), the share of the promised decrease that a trial must reach.
+      polyak_c: c_p > 0; the first trial is divided by it.
+      decrease_factor: in (0, 1); a rejected trial is multiplied by it.
+      decay: in [0, 1], the weight of past losses in the mean that a trial is compared
+        with; 1 is the mean of all losses, 0 the present loss.
+      min_step_size: >= 0, the shortest first trial.
+      max_step_size: > 0, the longest first trial.
       lower_bound: f*, loss units. On a batch whose loss lies there or below, no step is
         made and ``accepted`` is False: a loss that may be negative needs its own.
-      memory: whether past backtracks shorten the first trial.
-      max_trials: >= 1.
+      memory: whether the backtracks of past searches shorten the first trial.
+      max_trials: >= 1, evaluations that a search may spend.
       variant: "adam", "amsgrad", "adagrad" or "rmsprop".
 
     Returns:
-      An optimizer; ``update`` needs ``params``, ``value``, ``grad``, ``value_fn``.
+      An optimizer of gradients; ``update`` needs ``params``, ``value``, ``grad``,
+      ``value_fn``.
 
     Raises:
       ValueError: an argument lies outside its range.
 
     Cost:
-      Median one forward pass; one copy of the params per moment in use.
+      The median step costs one forward pass. One copy of the params is kept per moment
+      in use.
 
     Example:
       >>> import jax.numpy as jnp, optaxls
@@ -159,8 +165,8 @@ def adam_ponos(
 
     Reference:
       Galli, Rauhut, Schmidt 2023, arXiv:2306.12747, section on PoNoS_prec. The
-      published class does not run as configured; this is the reading in which the test
-      uses the slope of the searched direction.
+      published class does not run as configured. Here the condition uses the slope of
+      the searched direction.
     """
     checks.require("b1", b1, "[0, 1)")
     if isinstance(search_b1, (int, float)):

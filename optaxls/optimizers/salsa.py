@@ -26,31 +26,33 @@ def salsa(
 ) -> optax.GradientTransformationExtraArgs:
     r"""SaLSA: Adam with a smoothed Armijo search, made only while the step size moves.
 
-    Searched steps go along :math:`-P g` and are applied as tested; in between the last
-    step size, grown once by ``growth``, multiplies :math:`-P\hat m`. The test is
-    ``smoothed_armijo``, the pause between searches ``when_unsteady``.
+    Searched steps go along :math:`-P g` and are applied as tested. Between searches the
+    last step size, grown once by ``growth``, multiplies :math:`-P\hat m`. The condition
+    is ``smoothed_armijo``; ``when_unsteady`` decides when to search.
 
     Args:
-      c: in (0, 1); 0.3 to 0.7 in the papers.
+      c: in (0, 1), the share of the promised decrease to reach on average; 0.3 to 0.7
+        in the papers.
       b1: weight of the momentum, in [0, 1).
       b2: weight of the past squares, in [0, 1).
-      decay: weight of the past in the smoothed test, in [0, 1).
-      growth: >= 1, per step.
-      decrease_factor: in (0, 1).
-      initial_step_size: > 0.
+      decay: weight of the past in the averages that are compared, in [0, 1).
+      growth: >= 1, dimensionless: growth of the first trial per step.
+      decrease_factor: in (0, 1); a rejected trial is multiplied by it.
+      initial_step_size: > 0, the first trial of the first step.
       gated: whether to pause the search; False searches at every step.
       search_b1: 0, or ``b1`` to search along the momentum direction.
 
     Returns:
-      An optimizer; ``update`` needs ``params``, ``value``, ``grad``, ``value_fn``. A
-      single step may raise its batch's loss: the average of decreases is tested.
+      An optimizer of gradients; ``update`` needs ``params``, ``value``, ``grad``,
+      ``value_fn``. A single step may raise its batch's loss: the average of decreases
+      is tested.
 
     Raises:
       ValueError: an argument lies outside its range.
 
     Cost:
-      A forward pass per searched step, every tenth step once steady; two copies of the
-      params.
+      The median searched step costs one forward pass. About every tenth step is
+      searched once the step size rests. Two copies of the params are kept.
 
     Example:
       >>> import jax.numpy as jnp, optaxls
@@ -64,8 +66,8 @@ def salsa(
       True
 
     Reference:
-      Kenneweg et al., No learning rates needed: SaLSA, 2024, arXiv:2407.20650. As in
-      the authors' code the bias corrections count one step more than were made.
+      Kenneweg et al., No learning rates needed: SaLSA, 2024, arXiv:2407.20650. The
+      authors' code counts one step too many in the bias corrections; so does this.
     """
     gate = when_unsteady() if gated else always()
     step_rule = scale_by_line_search(

@@ -13,7 +13,7 @@ from optaxls.transforms.untested import scale_by_initial_step
 def sign_descent(
     learning_rate: optax.ScalarOrSchedule, momentum: float = 0.9
 ) -> optax.GradientTransformationExtraArgs:
-    r"""Sign descent with heavy-ball momentum.
+    r"""Moves every param by the sign of its gradient, with heavy-ball momentum.
 
     :math:`w_{k+1} = w_k - \alpha\,\operatorname{sign}(g_k) + \beta (w_k - w_{k-1})`
     with :math:`\alpha` (``learning_rate``) and :math:`\beta` (``momentum``). The sign
@@ -25,8 +25,8 @@ def sign_descent(
       momentum: dimensionless, in [0, 1).
 
     Returns:
-      A transformation that needs ``params`` only. A gradient that is not finite gives
-      no new displacement; the momentum goes on.
+      An optimizer of gradients; ``update`` needs ``params`` only. On a gradient that is
+      not finite only the momentum of earlier steps moves the params.
 
     State:
       ``step_size`` (the learning rate), ``num_trials`` (0), ``accepted``.
@@ -35,7 +35,7 @@ def sign_descent(
       ValueError: an argument lies outside its range.
 
     Cost:
-      One copy of the params for the momentum.
+      It keeps one copy of the params for the momentum.
 
     Example:
       >>> import jax.numpy as jnp, optax, optaxls

@@ -28,29 +28,33 @@ def sls(
 ) -> optax.GradientTransformationExtraArgs:
     r"""SGD with the stochastic Armijo line search (SLS).
 
-    :math:`w_{k+1} = w_k - \eta_k g_k` with the first
+    :math:`w_{k+1} = w_k - \eta_k g_k`, where :math:`\eta_k` is the first
     :math:`\eta \in \{\eta_0, \beta\eta_0, \beta^2\eta_0, \dots\}` such that
     :math:`f_k(w_k - \eta g_k) \le f_k(w_k) - c\,\eta\,\|g_k\|^2` on the same
     mini-batch, and :math:`\eta_0 = \gamma^{1/N}\eta_{k-1}`.
 
     Args:
-      steps_per_epoch: N > 0, ``dataset_size / batch_size``.
-      c: sufficient decrease, in (0, 1); 0.1 for networks, 0.5 in the convex theory.
-      decrease_factor: beta, in (0, 1).
-      growth: gamma >= 1, per epoch.
-      initial_step_size: > 0.
-      reset: "grow", "keep" (no growth) or "restart" (from ``initial_step_size``).
-      max_step_size: > 0; the published Armijo search has none.
-      max_trials: >= 1.
+      steps_per_epoch: N > 0, updates per pass over the data: ``dataset_size /
+        batch_size``.
+      c: in (0, 1), the share of the promised decrease that a trial must reach; 0.1 for
+        networks, 0.5 in the convex theory.
+      decrease_factor: beta, in (0, 1); a rejected trial is multiplied by it.
+      growth: gamma >= 1, dimensionless: the first trial's growth per epoch.
+      initial_step_size: > 0, the first trial of the first step.
+      reset: where the next search begins. "grow": at the last step size, grown; "keep":
+        at the last one; "restart": at ``initial_step_size``.
+      max_step_size: > 0, the longest first trial; none by default, as published.
+      max_trials: >= 1, evaluations that a search may spend.
 
     Returns:
-      An optimizer; ``update`` needs ``params``, ``value``, ``grad``, ``value_fn``.
+      An optimizer of gradients; ``update`` needs ``params``, ``value``, ``grad``,
+      ``value_fn``.
 
     Raises:
       ValueError: an argument lies outside its range.
 
     Cost:
-      Median one forward pass per step; no copy of the params.
+      The median step costs one forward pass. No copy of the params is kept.
 
     Example:
       >>> import jax, jax.numpy as jnp, optaxls
@@ -84,28 +88,32 @@ def sls_goldstein(
     r"""SGD with the stochastic Goldstein line search.
 
     Accepts :math:`\eta` when :math:`f - (1-c)\,\eta\|g\|^2 \le f(w - \eta g) \le
-    f - c\,\eta\|g\|^2`; shrinks by ``decrease_factor`` above, grows by
-    ``increase_factor`` below, up to ``max_step_size``.
+    f - c\,\eta\|g\|^2`; it shrinks by ``decrease_factor`` above, and grows
+    by ``increase_factor`` below, up to ``max_step_size``.
 
     Args:
-      steps_per_epoch: as in ``sls``.
-      c: in (0, 1/2).
-      decrease_factor: in (0, 1).
-      increase_factor: >= 1.
-      growth: as in ``sls``.
-      initial_step_size: > 0.
-      reset: as in ``sls``.
-      max_step_size: > 0. A step there is never too short: the authors' code tries the
-        same point until its budget ends.
+      steps_per_epoch: N > 0, updates per pass over the data: ``dataset_size /
+        batch_size``.
+      c: in (0, 1/2): the decrease must be at least c and at most 1 - c of what the
+        slope promises.
+      decrease_factor: in (0, 1); a trial that is too long is multiplied by it.
+      increase_factor: >= 1; a trial that is too short is multiplied by it.
+      growth: gamma >= 1, dimensionless: the first trial's growth per epoch.
+      initial_step_size: > 0, the first trial of the first step.
+      reset: where the next search begins. "grow": at the last step size, grown; "keep":
+        at the last one; "restart": at ``initial_step_size``.
+      max_step_size: > 0, the longest trial, never taken for too short. The authors'
+        code tries that point again until its budget ends.
 
     Returns:
-      An optimizer; ``update`` needs ``params``, ``value``, ``grad``, ``value_fn``.
+      An optimizer of gradients; ``update`` needs ``params``, ``value``, ``grad``,
+      ``value_fn``.
 
     Raises:
       ValueError: an argument lies outside its range.
 
     Cost:
-      As ``sls``, some more where the step has to grow.
+      The median step costs one forward pass; a step that has to grow costs more.
 
     Example:
       >>> import jax.numpy as jnp, optaxls
@@ -137,7 +145,9 @@ def sls_momentum(
     initial_step_size: float = 1.0,
     reset: str = "keep",
 ) -> optax.GradientTransformationExtraArgs:
-    r"""SLS followed by momentum: the search sees the plain gradient step only.
+    r"""SGD with an Armijo line search, and momentum that is added after it.
+
+    The search tests the plain gradient step only, not what momentum adds.
 
     "polyak": :math:`w_{k+1} = w_k - \eta_k g_k + \mu (w_k - w_{k-1})`. "nesterov":
     with :math:`y_{k+1} = w_k - \eta_k g_k`,
@@ -148,15 +158,17 @@ def sls_momentum(
 
     Args:
       variant: "polyak" or "nesterov".
-      momentum: mu, in [0, 1).
-      c: in (0, 1).
-      decrease_factor: in (0, 1).
-      initial_step_size: > 0.
-      reset: "keep" or "restart": without ``steps_per_epoch`` there is no growth rate.
+      momentum: mu, in [0, 1), dimensionless.
+      c: in (0, 1), the share of the promised decrease that a trial must reach.
+      decrease_factor: in (0, 1); a rejected trial is multiplied by it.
+      initial_step_size: > 0, the first trial of the first step.
+      reset: where the next search begins. "keep": at the last step size; "restart": at
+        ``initial_step_size``. Growth would need the steps per epoch.
 
     Returns:
-      An optimizer; ``update`` needs ``params``, ``value``, ``grad``, ``value_fn``. What
-      momentum adds after the search is not tested: the loss may rise for a while.
+      An optimizer of gradients; ``update`` needs ``params``, ``value``, ``grad``,
+      ``value_fn``. What momentum adds after the search is not tested, so the loss may
+      rise for a while.
 
     Raises:
       ValueError: an argument lies outside its range.
@@ -165,7 +177,7 @@ def sls_momentum(
       The third of the chain has ``trace``, ``decay_factor`` (of mu) and ``resting``.
 
     Cost:
-      As ``sls``; one copy of the params.
+      The median step costs one forward pass. One copy of the params is kept.
 
     Example:
       >>> import jax.numpy as jnp, optaxls
@@ -180,8 +192,8 @@ def sls_momentum(
 
     Reference:
       Vaswani et al. 2019, arXiv:1905.09997, appendix on acceleration. The authors'
-      Nesterov code loses its first step and advances its sequence every other step;
-      ours keeps one weight, as ``optax.trace`` does.
+      Nesterov code loses its first step and advances its sequence every other step.
+      This code keeps one weight, as ``optax.trace`` does.
     """
     checks.require_choice("variant", variant, ("polyak", "nesterov"))
     checks.require_choice("reset", reset, ("keep", "restart"))
@@ -209,28 +221,32 @@ def sls_extragradient(
 ) -> optax.GradientTransformationExtraArgs:
     r"""Stochastic extragradient with a Lipschitz line search (SEG).
 
-    :math:`w' = w - \eta\nabla f(w)`, accepted when
-    :math:`\|\nabla f(w') - \nabla f(w)\| \le c\|\nabla f(w)\|`; then
+    The trial :math:`w' = w - \eta\nabla f(w)` is accepted when
+    :math:`\|\nabla f(w') - \nabla f(w)\| \le c\|\nabla f(w)\|`. The step is then
     :math:`w_+ = w - \eta\nabla f(w')`.
 
     Args:
-      steps_per_epoch: as in ``sls``.
-      c: in (0, 1).
-      decrease_factor: in (0, 1).
-      growth: as in ``sls``.
-      initial_step_size: > 0.
-      reset: as in ``sls``.
-      max_step_size: > 0.
-      max_trials: >= 1.
+      steps_per_epoch: N > 0, updates per pass over the data: ``dataset_size /
+        batch_size``.
+      c: in (0, 1), dimensionless: the largest relative change of the gradient.
+      decrease_factor: in (0, 1); a rejected trial is multiplied by it.
+      growth: gamma >= 1, dimensionless: the first trial's growth per epoch.
+      initial_step_size: > 0, the first trial of the first step.
+      reset: where the next search begins. "grow": at the last step size, grown; "keep":
+        at the last one; "restart": at ``initial_step_size``.
+      max_step_size: > 0, the longest first trial; none by default.
+      max_trials: >= 1, gradients that a search may spend.
 
     Returns:
-      An optimizer; ``update`` needs ``params``, ``value``, ``grad`` and ``grad_fn``.
+      An optimizer of gradients; ``update`` needs ``params``, ``value``, ``grad`` and
+      ``grad_fn`` (params -> gradient, on the same batch and random key).
 
     Raises:
       ValueError: an argument lies outside its range.
 
     Cost:
-      A gradient per trial and one more: about twice SGD's at best.
+      It evaluates a gradient per trial and one more. That is about twice the cost of
+      SGD at best.
 
     Example:
       >>> import jax.numpy as jnp, optaxls

@@ -22,28 +22,32 @@ def sps(
 ) -> optax.GradientTransformationExtraArgs:
     r"""SGD with the stochastic Polyak step size (SPS, SPS_max, smoothed SPS).
 
-    :math:`\eta_k = \min\big((f_k - f_k^*)/(c\|g_k\|^2 + \epsilon), \eta_{\max}\big)`;
-    with a ``growth`` also at most :math:`\gamma^{1/N}\eta_{k-1}`.
+    :math:`\eta_k = \min\big((f_k - f_k^*)/(c\|g_k\|^2 + \epsilon), \eta_{\max}\big)`.
+    With a ``growth`` it is also at most :math:`\gamma^{1/N}\eta_{k-1}`.
 
     Args:
-      c: > 0; 0.5 in the convex theory, 0.2 in the smoothed network experiments.
-      lower_bound: f*, of the mini-batch loss; ``update(..., lower_bound=...)``
-        overrules it per batch. On a batch whose loss lies there or below, no step is
-        made and ``accepted`` is False: a loss that may be negative needs its own.
-      max_step_size: > 0; set it where the data are not interpolated.
-      growth: gamma >= 1 per epoch, or None for no smoothing.
-      steps_per_epoch: N > 0, needed with ``growth``.
-      initial_step_size: > 0, the cap before the first smoothed step.
-      eps: >= 0.
+      c: > 0, dimensionless: the step is divided by it; 0.5 in the convex theory, 0.2 in
+        the smoothed network experiments.
+      lower_bound: f*, of the mini-batch loss, loss units; the ``lower_bound`` given to
+        ``update`` replaces it for one batch. On a batch whose loss lies there or below,
+        no step is made and ``accepted`` is False: a loss that may be negative needs its
+        own.
+      max_step_size: > 0; set it where no params fit all batches.
+      growth: gamma >= 1, the largest growth of the step size per epoch. None is no
+        limit.
+      steps_per_epoch: N > 0, ``dataset_size / batch_size``; needed with ``growth``.
+      initial_step_size: > 0, the step size from which the first step may grow, used
+        with ``growth`` only.
+      eps: >= 0, units of the squared gradient.
 
     Returns:
-      An optimizer; ``update`` needs ``params`` and ``value`` only.
+      An optimizer of gradients; ``update`` needs ``params`` and ``value`` only.
 
     Raises:
       ValueError: an argument lies outside its range.
 
     Cost:
-      No forward pass; no copy of the params.
+      It makes no forward pass and keeps no copy of the params.
 
     Example:
       >>> import jax.numpy as jnp, optax, optaxls

@@ -19,7 +19,7 @@ def _is_array(leaf: Any) -> bool:
 
 
 def _may_be_key(leaf: Any) -> bool:
-    """Typed keys, and what ``jax.random.PRNGKey`` returns, which looks like data."""
+    """Whether a leaf is a typed key, or looks like a ``jax.random.PRNGKey``."""
     legacy = leaf.dtype == jnp.uint32 and leaf.shape in ((2,), (4,))
     return trees.is_key(leaf) or legacy
 
@@ -29,7 +29,7 @@ def _arrays(tree: Any) -> list[Any]:
 
 
 def _guessed(args: tuple, number: int) -> list[bool]:
-    """Every array is split, or an error says what speaks against it."""
+    """Marks every array to be split, or raises where that may be wrong."""
     arrays = _arrays(args)
     lengths = Counter(leaf.shape[0] for leaf in arrays)
     suspects = [leaf for leaf in arrays if _may_be_key(leaf)]
@@ -53,7 +53,7 @@ def _guessed(args: tuple, number: int) -> list[bool]:
 
 
 def _told(split: Any, args: tuple) -> list[bool]:
-    """``split`` for every leaf of the arguments, which it is a prefix of."""
+    """Spreads ``split`` over all leaves of the arguments."""
     try:
         spread = jax.tree.map(
             lambda flag, arg: jax.tree.map(lambda _: flag, arg), split, args
@@ -71,7 +71,7 @@ def _told(split: Any, args: tuple) -> list[bool]:
 
 
 def _micro_batches(leaves: list, flags: list[bool], number: int) -> dict:
-    """The arrays to split, by their place, with the micro-batches in front."""
+    """The arrays to split, by their place, with a leading axis of micro-batches."""
     chosen = {i: leaf for i, leaf in enumerate(leaves) if flags[i]}
     if not chosen:
         raise ValueError(
@@ -120,8 +120,8 @@ def _weighted_mean(micro_loss: Callable, data: dict, weights: jax.Array | None) 
     shape = jax.eval_shape(micro_loss, {i: leaf[0] for i, leaf in data.items()})
     has_aux = isinstance(shape, tuple)
     arrived = jnp.result_type(shape[0] if has_aux else shape)
-    # The most weighty micro-batch replaces those of weight 0, whose loss may be
-    # 0 / 0: multiplied by 0 that is NaN, in the backward pass at least.
+    # A micro-batch of weight 0 may have the loss 0 / 0. Multiplied by 0 that would be
+    # NaN, in the backward pass at least. So the one of the largest weight replaces it.
     stand_in = None
     if weights is not None:
         stand_in = {i: leaf[jnp.argmax(weights)] for i, leaf in data.items()}
@@ -164,7 +164,7 @@ def accumulate(
     split: Any = None,
     weight_fn: Callable[..., Any] | None = None,
 ) -> Callable[..., Any]:
-    r"""The loss of a large batch, evaluated a micro-batch at a time.
+    r"""Makes a loss that evaluates a large batch one micro-batch at a time.
 
     :math:`f(w) = \sum_m v_m f_m(w) / \sum_m v_m` over the M micro-batches, by
     ``lax.scan``. The weights :math:`v_m` are equal, or those of ``weight_fn``. Each
@@ -195,8 +195,8 @@ def accumulate(
         cannot be known, or cannot be divided.
 
     Cost:
-      The gradient costs one more forward pass. On XLA's CPU backend convolutions are
-      slow inside ``scan``.
+      The gradient costs one more forward pass. Convolutions are slow inside ``scan`` on
+      XLA's CPU backend.
 
     Example:
       >>> import jax, jax.numpy as jnp, optaxls
@@ -214,7 +214,8 @@ def accumulate(
       15.0
 
     Reference:
-      Ours; ``optax.MultiSteps`` averages gradients but leaves value and trials small.
+      No publication; defined here. ``optax.MultiSteps`` averages gradients, but its
+      loss and trials are those of one micro-batch.
     """
     checks.require_integer("num_micro_batches", num_micro_batches, 1)
     split = _checked_split(split)

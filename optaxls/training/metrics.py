@@ -9,7 +9,7 @@ from optaxls._core.reports import find_reports
 
 
 def _is_number(leaf: Any) -> bool:
-    """Whether a logger can take it: no typed key, no shape without a value."""
+    """Whether a logger can take the leaf: no typed key, no shape without a value."""
     if isinstance(leaf, jax.Array):
         return not trees.is_key(leaf)
     # NumPy's arrays and numbers have an item; the shape of an array has none.
@@ -22,13 +22,13 @@ def _ndim(leaf: Any) -> int:
 
 
 def _only_leaf(node: Any) -> Any:
-    """An array, also where a library has wrapped it into a node of its own."""
+    """The only leaf of a node, else None: a library may wrap an array into a node."""
     leaves = jax.tree.leaves(node)
     return leaves[0] if len(leaves) == 1 else None
 
 
 def _scalars(node: Any, ndim: int) -> dict[str, Any]:
-    """Named numbers below ``node``; more axes than the step size has is no scalar."""
+    """The named numbers below ``node`` that have as many axes as the step size."""
     found = {}
     for name in getattr(node, "_fields", ()):
         child = getattr(node, name)
@@ -46,17 +46,17 @@ def metrics(state: Any) -> dict[str, Any]:
     """Collects what the step-size rules in an optimizer state report.
 
     Args:
-      state: any optax state, nested as deep as one likes, vmapped or not. Its leaves
-        may be on the host: NumPy arrays after ``jax.device_get``, Python numbers.
+      state: any optax state, nested or vmapped. Its leaves may be on the host: NumPy
+        arrays after ``jax.device_get``, or Python numbers.
 
     Returns:
       ``step_size``, ``num_trials``, ``accepted``, ``value``, ``slope``,
-      ``trial_value`` and the scalars of the rule's memory, as they stand in the state.
-      With several rules in the state the names are numbered in the order of the chain
-      (``step_size_0``, ...). Empty without a rule of ours.
+      ``trial_value`` and the scalars that the parts remember, as they are in the state.
+      With several step-size rules in the state the names are numbered in the order of
+      the chain (``step_size_0``, ...). The dict is empty where the state has none.
 
     Cost:
-      None: references, no computation.
+      It computes nothing and returns references.
 
     Example:
       >>> import jax.numpy as jnp, optaxls
@@ -68,7 +68,7 @@ def metrics(state: Any) -> dict[str, Any]:
       1.0 0 True
 
     Reference:
-      Ours; ``optax.tree.get`` finds one name at a time.
+      No publication; defined here. ``optax.tree.get`` finds one name at a time.
     """
     reports = [
         _scalars(node, _ndim(_only_leaf(node.step_size)))

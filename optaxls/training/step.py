@@ -34,7 +34,7 @@ def _comes_from(error: Exception, functions: tuple[Callable[..., Any], ...]) -> 
 
 
 def _refuses_grad_fn(error: TypeError) -> bool:
-    """Python's words for an argument that a function lacks, and those of optax."""
+    """Whether Python or optax says that a function does not take ``grad_fn``."""
     text = str(error)
     return "unexpected keyword argument" in text.lower() and "grad_fn" in text
 
@@ -42,7 +42,7 @@ def _refuses_grad_fn(error: TypeError) -> bool:
 def _accepted(
     optimizer: optax.GradientTransformation, extra: dict[str, Any]
 ) -> dict[str, Any]:
-    """What ``optimizer.update`` takes by its signature."""
+    """The update arguments that ``optimizer.update`` takes by its signature."""
     parameters = inspect.signature(optimizer.update).parameters
     if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
         return extra
@@ -50,11 +50,11 @@ def _accepted(
 
 
 def _update(update: Callable[..., Any], loss_fns: tuple, extra: dict[str, Any]) -> Any:
-    """``update`` with ``grad_fn``, without it where an update function refuses it.
+    """Calls ``update`` with ``grad_fn``, and without it where that is refused.
 
-    optax's own line searches raise on keyword arguments they do not know, and which
-    optimizer stands in a chain cannot be asked. Decided while tracing, once. An error
-    of the user's loss is never taken for such a refusal.
+    optax's own line searches raise on keyword arguments that they do not know, and a
+    chain does not tell which optimizers it holds. This is decided once, while tracing.
+    An error of the user's loss is never taken for such a refusal.
     """
     try:
         return update(**extra)
@@ -68,7 +68,7 @@ def _update(update: Callable[..., Any], loss_fns: tuple, extra: dict[str, Any]) 
     except (TypeError, ValueError) as error:
         if _comes_from(error, loss_fns) or "grad_fn" not in str(error):
             raise
-    # Another part of the same optimizer cannot do without it: both are shown as one.
+    # One part of the optimizer refuses grad_fn, another cannot do without it.
     raise refusal
 
 
@@ -105,17 +105,19 @@ def make_step(
 
     Args:
       loss_fn: ``(params, *args) -> loss``, or ``(loss, aux)`` with ``has_aux``. The
-        ``args`` are the batch, random keys and the like, the same for every trial.
-      optimizer: any optax optimizer, ours or not.
+        ``args`` are the batch, random keys and the like. Every trial gets the same,
+        since a search compares losses of one function.
+      optimizer: any optax optimizer, of this package or not.
       has_aux: whether ``loss_fn`` returns ``(loss, aux)``.
       extra: ``(params, *args) -> dict`` of further ``update`` arguments, such as
         ``lower_bound`` or ``index``, for the optimizer that asks for them.
 
     Returns:
-      ``step(params, opt_state, *args) -> StepResult``: new params and state, the loss,
-      aux and ``metrics`` of the batch (loss and aux at the old params). Pure: jit it
-      (donating the first two arguments is safe), scan it, vmap it. Complex params are
-      moved along the conjugate of JAX's gradient, which is where the loss descends.
+      ``step(params, opt_state, *args) -> StepResult``: new params and state, the loss
+      and aux at the old params, and ``metrics``. It is pure and can be used under
+      ``jit`` (donating the first two arguments is safe), ``scan`` and ``vmap``. In
+      complex params the step follows the conjugate of JAX's gradient, along which the
+      loss descends.
 
     Raises:
       TypeError: ``loss_fn``, ``optimizer`` or ``extra`` is not what it should be; from
@@ -123,7 +125,7 @@ def make_step(
       ValueError, from the step: ``extra`` returns what ``make_step`` passes itself.
 
     Cost:
-      One value and gradient, and the trials.
+      It evaluates the loss and its gradient once, and the loss once per trial.
 
     Example:
       >>> import jax, jax.numpy as jnp, optaxls
@@ -152,7 +154,7 @@ def make_step(
       Array([1.], dtype=float32)
 
     Reference:
-      Ours.
+      No publication; defined here.
     """
     if not callable(loss_fn):
         raise TypeError(f"loss_fn must be callable, got {loss_fn!r}")

@@ -19,7 +19,7 @@ def _is_flag(leaf: Any) -> bool:
 
 
 def _is_function(mask: Any) -> bool:
-    """Whether to call the mask: a module of bools can be called too, but is a tree."""
+    """Whether to call the mask. A module of bools is a tree, though callable."""
     leaves = jax.tree.leaves(mask)
     return callable(mask) and not (leaves and all(map(_is_flag, leaves)))
 
@@ -59,18 +59,18 @@ def on_subset(
     Args:
       optimizer: any optax optimizer.
       mask: tree of Python bools with the structure of params or a prefix of it, True
-        where a leaf is trained. It may be a module, such as an Equinox model of bools.
-        Or a function from params to such a tree.
+        where a leaf is trained. It may be a module, such as an Equinox model of bools,
+        or a function from params to such a tree.
 
     Returns:
       A transformation that needs what ``optimizer`` needs.
 
     Raises:
       ValueError, from ``init`` and ``update``: the mask holds other things than bools,
-        or does not fit the params. TypeError: params hold a function or a typed key.
+      or does not fit the params. TypeError: params hold a function or a typed key.
 
     Cost:
-      That of ``optimizer``.
+      It is that of ``optimizer``.
 
     Example:
       >>> import jax, jax.numpy as jnp, optax, optaxls
@@ -82,7 +82,7 @@ def on_subset(
       0.0 -4.0
 
     Reference:
-      Ours.
+      No publication; defined here.
     """
     find: Callable[[Params], Any] = mask if _is_function(mask) else lambda _: mask
 

@@ -1,4 +1,4 @@
-"""Extragradient with a Lipschitz line search: the engine, probing gradients."""
+"""Extragradient with a Lipschitz line search, whose trials evaluate gradients."""
 
 from typing import Any
 
@@ -33,7 +33,7 @@ from optaxls.parts.types import (
 
 
 def _lipschitz(c: Any) -> Condition:
-    """Too long where the gradient changes by more than ``c`` times its norm."""
+    """Rejects a trial where the gradient changes by more than ``c`` times its norm."""
 
     def excess(origin: Origin, trial: Trial) -> jax.Array:
         return trial.value - c * jnp.sqrt(origin.grad_sqnorm)
@@ -42,7 +42,11 @@ def _lipschitz(c: Any) -> Condition:
 
 
 def _without_loss(origin: Origin) -> Origin:
-    """The searched quantity is the gradient's change: 0 here, without rounding."""
+    """``origin`` with 0 in place of the loss, and no rounding error.
+
+    The search is on the gradient's change, which is 0 here. A loss that is not finite
+    becomes NaN, so that no step is made.
+    """
     zero = jnp.where(jnp.isfinite(origin.value), 0, jnp.nan).astype(origin.value.dtype)
     return origin._replace(value=zero, value_rounding=jnp.zeros_like(zero))
 
@@ -58,31 +62,35 @@ def scale_by_extragradient(
     r"""Steps with the gradient found at the end of a trial step.
 
     A trial :math:`h = w + \eta d` is accepted when the gradient changes little,
-    :math:`\|\nabla f(h) - \nabla f(w)\| \le c\,\|\nabla f(w)\|` (for
+    :math:`\|\nabla f(h) - \nabla f(w)\| \le c\,\|\nabla f(w)\|`. Along
     :math:`d = -\nabla f(w)` that is :math:`\eta L \le c` with the local Lipschitz
-    constant L); then :math:`w_+ = w - \eta\nabla f(h)`. The quantity that the engine
-    searches on is the gradient's change, not the loss.
+    constant L. The update is then :math:`w_+ = w - \eta\nabla f(h)`. Trials compare
+    gradients of the same batch; the loss is not evaluated.
 
     Args:
       initial_step: which step size to try first.
-      search: how to shrink.
-      c: dimensionless, in (0, 1).
-      fallback_step: as in ``scale_by_line_search``.
-      name: the rule that error messages speak of.
+      search: how to go on from a rejected trial; ``backtracking(...)`` shortens it.
+      c: in (0, 1), dimensionless: the largest relative change of the gradient.
+      fallback_step: >= 0, a step size. A search that spent its budget evaluates the
+        gradient there once more, which ``num_trials`` counts. The step is taken only if
+        the gradient changes little enough there. With 0 none is tried.
+      name: the optimizer that error messages name.
 
     Returns:
-      A transformation. ``update`` needs ``params``, ``value``, ``grad`` and ``grad_fn``
-      (params -> gradient of the same batch's loss).
+      A transformation of what is *added*: ``optax.scale(-1.0)`` comes before it.
+      ``update`` needs ``params``, ``value``, ``grad`` and ``grad_fn`` (params ->
+      gradient of the loss, with the batch and random key that gave ``grad``).
 
     State:
-      ``LineSearchState``; ``trial_value`` is the accepted change of the gradient.
+      ``LineSearchState``; ``trial_value`` is the norm of the gradient's change at the
+      trial taken, in units of the gradient.
 
     Raises:
       ValueError: an argument lies outside its range. TypeError, from ``update``: an
       argument is missing.
 
     Cost:
-      One gradient per trial, and one more at the accepted point.
+      It evaluates one gradient per trial, and one more at the accepted point.
 
     Example:
       >>> import jax, jax.numpy as jnp, optax, optaxls

@@ -1,4 +1,4 @@
-"""Momentum from the mean iterate, for rules that keep one."""
+"""Momentum from the mean iterate, for an initial step that keeps that mean."""
 
 from typing import Any
 
@@ -13,7 +13,11 @@ from optaxls.parts.types import LineSearchState, Params
 
 
 def _share(state: LineSearchState, memory: HindsightMemory) -> jax.Array:
-    """Of the way from the mean that is gone again: 1 / (k+1), less where it climbs."""
+    """The factor of the offset from the mean iterate that is added to a step.
+
+    It is 1 / (k+1) after k steps. Where the offset climbs on this batch, it is smaller,
+    so that half of the decrease that the step promises is left.
+    """
     share = 1 / jnp.maximum(memory.num_judged, 1).astype(memory.way_slope.dtype)
     drop = -state.step_size * state.slope
     climbs = memory.way_slope > 0
@@ -33,28 +37,31 @@ def _report_with_mean(state: Any) -> LineSearchState | None:
 def extrapolated(
     rule: optax.GradientTransformation,
 ) -> optax.GradientTransformationExtraArgs:
-    r"""Goes on, besides the rule's own step, along the way from the mean iterate.
+    r"""Adds momentum to each step: a part of the offset from the mean iterate.
 
-    :math:`w_+ = w + \eta d + \delta (w - \bar w)` with :math:`\bar w` the mean that
-    ``hindsight`` keeps, in which the j-th iterate has weight j, and
-    :math:`\delta = 1/(k+1)` after k steps. That is averaging without a schedule: with
-    :math:`z_+ = z + 2\frac{k+1}{k+2}\eta d` one has :math:`\bar w` the plain mean of
-    the z and :math:`w = (z + \bar w)/2`. Noise is averaged over a horizon that grows
-    with k, and nobody has to know the end. Where the way climbs this batch,
-    :math:`\delta` is so small that at least half of the step's decrease is left.
+    :math:`w_+ = w + \eta d + \delta (w - \bar w)`. Here :math:`\bar w` is the mean
+    that ``hindsight`` keeps, in which the j-th iterate has weight j. After k steps
+    :math:`\delta = 1/(k+1)`, smaller where the offset climbs on this batch: at least
+    half of the decrease that the step promises is left.
+
+    That averages the iterates without a schedule. With
+    :math:`z_+ = z + 2\frac{k+1}{k+2}\eta d` the mean :math:`\bar w` is the plain mean
+    of the z, and :math:`w = (z + \bar w)/2`. The noise is averaged over more and more
+    steps, and the length of training need not be known.
 
     Args:
       rule: ``scale_by_line_search`` or ``scale_by_initial_step`` with ``hindsight``,
         also in an ``optax.chain``.
 
     Returns:
-      The rule with its own state; ``update`` needs what the rule does.
+      A transformation with the same state; ``update`` needs the same arguments.
 
     Raises:
-      TypeError, from ``init``: the rule keeps no mean.
+      TypeError, from ``init``: the initial step is not ``hindsight``.
 
     Cost:
-      No evaluation, no state; one more term in the pass that makes the updates.
+      It evaluates nothing and has no state. The pass over the params that makes the
+      updates gets one more term.
 
     Example:
       >>> import jax.numpy as jnp, optaxls
@@ -69,8 +76,8 @@ def extrapolated(
       True
 
     Reference:
-      Ours; the interpolation is that of Defazio et al., The Road Less Scheduled, 2024,
-      arXiv:2405.15682, with :math:`\beta = 1/2`.
+      No publication; defined here. The interpolation is that of Defazio et al., The
+      Road Less Scheduled, 2024, arXiv:2405.15682, with :math:`\beta = 1/2`.
     """
 
     step_rule = optax.with_extra_args_support(rule)

@@ -25,14 +25,15 @@ def scale_by_preconditioned_search(
     first_count: int = 0,
     name: str = "scale_by_preconditioned_search",
 ) -> optax.GradientTransformationExtraArgs:
-    r"""A step-size rule under Adam's preconditioner, momentum applied but not searched.
+    r"""Finds a step size along Adam's preconditioned gradient, applies it to momentum.
 
     :math:`v_k = \beta_2 v_{k-1} + (1-\beta_2) g^2`, :math:`P = 1/(\sqrt{\hat v}
-    + \epsilon)`. The rule finds :math:`\eta` along :math:`-P g`, whose slope
-    :math:`-\sum_j P_j g_j^2` is always negative, and the update is
-    :math:`-\eta P \hat m` with :math:`m_k = \beta_1 m_{k-1} + (1-\beta_1) g`.
-    Incoming updates are gradients: no ``optax.scale(-1.)`` before. One longer than ten
-    times the root mean square of those before enters as that long.
+    + \epsilon)`. ``step_rule`` finds :math:`\eta` along :math:`-P g`, whose slope
+    :math:`-\sum_j P_j g_j^2` is always negative. The update is :math:`-\eta P \hat m`
+    with :math:`m_k = \beta_1 m_{k-1} + (1-\beta_1) g`.
+
+    Incoming updates are gradients: no ``optax.scale(-1.0)`` comes before. A gradient
+    longer than ten times the root mean square of those before is shortened to that.
 
     Args:
       step_rule: ``scale_by_line_search(...)`` or ``scale_by_initial_step(...)``.
@@ -44,9 +45,9 @@ def scale_by_preconditioned_search(
       search_b1: 0, or ``b1`` to search along the momentum direction too.
       eps: > 0, units of the gradient.
       applied: which of the two directions the step size multiplies, given the number
-        of trials: ``with_momentum``, or ``as_searched`` as in SaLSA.
+        of trials: ``with_momentum``, or ``as_searched``, which SaLSA does.
       first_count: where the count of steps for the bias correction starts.
-      name: the rule that error messages speak of.
+      name: the optimizer that error messages name.
 
     Returns:
       A transformation; ``update`` needs ``value``, ``grad`` and what ``step_rule``
@@ -60,7 +61,7 @@ def scale_by_preconditioned_search(
       ValueError: an argument lies outside its range.
 
     Cost:
-      That of ``step_rule``; one copy of the params per moment in use.
+      It is that of ``step_rule``, and one copy of the params per moment in use.
 
     Example:
       >>> import jax, jax.numpy as jnp, optax, optaxls

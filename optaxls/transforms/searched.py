@@ -34,7 +34,13 @@ from optaxls.parts.types import (
 
 
 class LineSearchResult(NamedTuple):
-    """The accepted trial, the number of trials, whether accepted, and the memories."""
+    """What ``line_search`` returns: the step taken, and what its parts remember.
+
+    ``step_size``, ``value`` and ``params`` describe the step taken. ``value`` is NaN
+    where the loss there was not evaluated, and the loss before the step where no step
+    was made. ``num_trials`` counts the trial of a fallback step too. ``accepted`` is
+    False after a failed search, and where no step was made.
+    """
 
     step_size: jax.Array
     value: jax.Array
@@ -57,42 +63,53 @@ def scale_by_line_search(
 ) -> optax.GradientTransformationExtraArgs:
     r"""Scales the incoming direction by a step size that a line search accepts.
 
-    :math:`w_+ = w + \eta d` with :math:`d` the incoming updates (the minus sign
-    included: put ``optax.scale(-1.)`` before) and :math:`\eta` the first trial of
-    ``search``, started at ``initial_step``, that satisfies ``condition`` on the same
-    mini-batch.
+    :math:`w_+ = w + \eta d` with :math:`d` the incoming updates, which are *added*.
+    Gradients point uphill, so ``optax.scale(-1.0)`` comes before this transformation.
+    :math:`\eta` is the first trial that satisfies ``condition``. The trials begin at
+    the step size that ``initial_step`` proposes, and ``search`` makes the next ones.
 
     Args:
-      condition: when a trial is good enough.
-      initial_step: which step size to try first.
-      search: how to go on from a rejected trial.
-      path: how a step size becomes a displacement.
-      gate: search at this step, or take the proposal untested.
-      fallback_step: >= 0, step size after a search that spent its budget; a shorter
-        one where the last trial says that it climbs, none where its loss was not
-        finite.
-      metric: ``(params, displacement) -> squared length`` of a displacement, for
-        conditions and paths that measure one; None is the Euclidean length.
-      name: the rule that error messages speak of.
+      condition: when a trial is good enough, such as ``armijo()``.
+      initial_step: which step size to try first, such as ``grow()``.
+      search: how to go on from a rejected trial, such as ``backtracking()``.
+      path: how a step size becomes a displacement of the params; by default they move
+        along the straight line.
+      gate: whether to search at this step, or to take the proposed step size untested.
+      fallback_step: >= 0, a step size. A search that spent its budget evaluates it
+        once more, cut to what it would have tried next. ``num_trials`` counts that
+        evaluation. The step is taken only if its loss does not climb; else no step
+        is made, and with 0 none is tried.
+      metric: ``(params, displacement) -> ()``, the squared length of a displacement,
+        >= 0. None is the Euclidean one, the sum of squares. Parts that divide by the
+        length of a direction, such as ``polyak``, read it.
+      name: the optimizer that error messages name.
 
     Returns:
-      A transformation. ``update`` needs ``params``, ``value`` (loss at params, scalar),
-      ``grad`` (its gradient, like params) and ``value_fn`` (params -> loss or
-      (loss, aux), same batch and random key); other keyword arguments are ignored.
-      A loss or gradient that is not finite gives no step and leaves the memories; so
-      does nothing downhill (slope >= 0). Reverse-mode differentiation through
-      ``update`` is right or refused with JAX's error about ``lax.while_loop``.
+      A transformation. ``update`` needs ``params``, ``value`` (the loss at params,
+      scalar), ``grad`` (its gradient, like params) and ``value_fn`` (params -> loss or
+      (loss, aux)). ``value_fn`` must use the batch and random key of ``value`` in every
+      trial: a search compares losses of one function. An optional ``lower_bound`` (loss
+      units) replaces, for this batch, the bound of a Polyak initial step. Other keyword
+      arguments are ignored.
+
+      On a loss or slope that is not finite no step is made, and the parts remember what
+      they did before. Where the direction does not descend (slope >= 0) no step is made
+      either. Reverse-mode differentiation through ``update`` is right, or it raises
+      JAX's error about ``lax.while_loop``.
 
     State:
       ``LineSearchState``: ``step_size``, ``num_trials``, ``accepted``, ``value``,
-      ``slope``, ``trial_value`` (scalars, float32 or wider) and the memories.
+      ``slope``, ``trial_value`` (scalars; the real ones float32 or wider) and what the
+      parts remember. ``trial_value`` is the loss at the end of the step taken. It is
+      NaN where that loss was not evaluated, or ``value`` under ``jax_debug_nans``.
 
     Raises:
       ValueError: ``fallback_step`` lies outside its range. TypeError: a part is of
       another kind, or, from ``update``, an argument is missing.
 
     Cost:
-      One evaluation of ``value_fn`` per trial; no copy of the params beyond the trial.
+      It evaluates ``value_fn`` once per trial, and keeps no copy of the params beyond
+      that of the trial.
 
     Example:
       >>> import jax, jax.numpy as jnp, optax, optaxls
@@ -114,7 +131,7 @@ def scale_by_line_search(
       True
 
     Reference:
-      Vaswani et al. 2019, arXiv:1905.09997, Algorithm 1; the parts cite theirs.
+      Vaswani et al. 2019, arXiv:1905.09997, Algorithm 1. Each part names its source.
     """
     checks.require("fallback_step", fallback_step, "[0, inf)")
     parts = Parts(condition, initial_step, search, path, gate, fallback_step)
@@ -167,30 +184,41 @@ def line_search(
     metric: Metric | None = None,
     memories: Any = None,
 ) -> LineSearchResult:
-    r"""The engine as a plain function, for use outside a transformation.
+    r"""Searches once for a step size, outside of any optimizer.
 
     Args:
-      value_fn: params -> loss, or (loss, aux) whose aux is dropped.
+      value_fn: params -> loss, or (loss, aux) whose aux is dropped. All calls must use
+        the same batch and random key: a search compares losses of one function.
       params: where to start.
       direction: what is *added*, like params.
       value: loss at params, scalar.
       grad: gradient at params, like params.
-      condition, initial_step, search, path, gate, fallback_step, metric: as in
-        ``scale_by_line_search``.
-      lower_bound: overrules a Polyak rule's bound, loss units.
-      memories: those of the last call's result; None starts afresh.
+      condition: when a trial is good enough, such as ``armijo()``.
+      initial_step: which step size to try first, such as ``constant(1.0)``.
+      search: how to go on from a rejected trial, such as ``backtracking()``.
+      path: how a step size becomes a displacement of the params; by default they move
+        along the straight line.
+      gate: whether to search, or to take the proposed step size untested.
+      fallback_step: >= 0, a step size. A search that spent its budget evaluates it
+        once more, cut to what it would have tried next. ``num_trials`` counts that
+        evaluation. The step is taken only if its loss does not climb; else no step
+        is made, and with 0 none is tried.
+      lower_bound: of this batch's loss, loss units; it replaces the bound of a Polyak
+        initial step. None leaves that as it is.
+      metric: ``(params, displacement) -> ()``, the squared length of a displacement,
+        >= 0. None is the Euclidean one, the sum of squares.
+      memories: what the parts remember, from the last call's result. None begins anew.
 
     Returns:
-      ``LineSearchResult``: step size, value and params of the accepted trial (of the
-      fallback, with the last value seen, if none was), ``num_trials``, ``accepted``,
-      ``memories``.
+      ``LineSearchResult``: ``step_size``, ``value`` and ``params`` of the step taken,
+      ``num_trials``, ``accepted``, and the ``memories`` for the next call.
 
     Raises:
       ValueError: ``fallback_step`` lies outside its range. TypeError: a part is of
       another kind.
 
     Cost:
-      One evaluation of ``value_fn`` per trial.
+      It evaluates ``value_fn`` once per trial.
 
     Example:
       >>> import jax.numpy as jnp, optaxls
@@ -202,7 +230,7 @@ def line_search(
       [0. 0.] 0.0 True
 
     Reference:
-      As ``scale_by_line_search``.
+      Vaswani et al. 2019, arXiv:1905.09997, Algorithm 1.
     """
     checks.require("fallback_step", fallback_step, "[0, inf)")
     parts = Parts(condition, initial_step, search, path, gate, fallback_step)

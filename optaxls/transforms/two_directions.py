@@ -1,4 +1,4 @@
-"""Searched along one direction, applied along another."""
+"""A step size that is found along one direction and multiplies another."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -32,7 +32,7 @@ def two_directions(
     ] = with_momentum,
     name: str = "two_directions",
 ) -> optax.GradientTransformationExtraArgs:
-    r"""A step size found along one direction, applied along another.
+    r"""Finds a step size along one direction, and applies it along another.
 
     ``step_rule`` finds :math:`\eta` along the first direction :math:`d`. The update is
     the displacement of size :math:`\eta` on the same path along the second direction.
@@ -47,18 +47,19 @@ def two_directions(
       name: the optimizer that error messages name.
 
     Returns:
-      A transformation of gradients: no ``optax.scale(-1.0)`` stands before it.
+      A transformation of gradients: no ``optax.scale(-1.0)`` comes before it.
       ``update`` needs ``params``, ``value``, ``grad`` and what ``step_rule`` needs.
 
     State:
-      ``pair`` and ``step_rule``. ``trial_value`` is NaN where the step was not tested.
+      ``pair`` and ``step_rule``, the states of both. In the latter ``trial_value`` is
+      NaN where the step taken was not tested.
 
     Raises:
       TypeError: ``step_rule`` holds no step-size rule of this package (from ``init``),
       or an argument of ``update`` is missing.
 
     Cost:
-      That of ``step_rule`` and of the pair's state.
+      It is that of ``step_rule`` and of the pair.
 
     Example:
       >>> import jax.numpy as jnp, optax, optaxls

@@ -28,32 +28,41 @@ def scale_by_initial_step(
     metric: Metric | None = None,
     name: str = "scale_by_initial_step",
 ) -> optax.GradientTransformationExtraArgs:
-    r"""Scales the incoming direction by the proposal of a rule, untested.
+    r"""Scales the incoming direction by a proposed step size, which is not tested.
 
-    :math:`w_+ = w + \eta d` with :math:`\eta` from ``initial_step``: Polyak steps,
-    Barzilai-Borwein steps, a constant.
+    :math:`w_+ = w + \eta d` with :math:`d` the incoming updates, which are *added*:
+    ``optax.scale(-1.0)`` comes before this transformation. ``initial_step`` proposes
+    :math:`\eta`: a Polyak step, a Barzilai-Borwein step, or a constant.
 
     Args:
-      initial_step: what proposes the step size.
-      path: how a step size becomes a displacement.
-      metric: as in ``scale_by_line_search``.
-      name: the rule that error messages speak of.
+      initial_step: what proposes the step size, such as ``polyak()``.
+      path: how a step size becomes a displacement of the params; by default they move
+        along the straight line.
+      metric: ``(params, displacement) -> ()``, the squared length of a displacement,
+        >= 0. None is the Euclidean one, the sum of squares. An initial step that
+        divides by the length of a direction reads it.
+      name: the optimizer that error messages name.
 
     Returns:
-      A transformation. ``update`` needs ``params`` and what the rule uses: ``value``
-      for Polyak steps, ``grad`` for Barzilai-Borwein. Without ``grad`` the incoming
-      updates are taken for the negative gradient. ``lower_bound=...`` overrules a
-      Polyak rule's bound for this batch. Safety is that of ``scale_by_line_search``.
+      A transformation. ``update`` needs ``params`` and what ``initial_step`` uses:
+      ``value`` for Polyak steps, ``grad`` for Barzilai-Borwein steps. Without ``grad``
+      the incoming updates are taken for the negative gradient. An optional
+      ``lower_bound`` (loss units) replaces the bound of a Polyak step for this batch.
+
+      On a loss or slope that is not finite no step is made, and ``initial_step``
+      remembers what it did before. Where the direction does not descend (slope >= 0)
+      no step is made either.
 
     State:
-      ``LineSearchState`` with ``num_trials`` always 0.
+      ``LineSearchState``. ``num_trials`` is always 0. ``trial_value`` is NaN where a
+      step was made, since no loss is evaluated there.
 
     Raises:
-      TypeError: a part is of another kind, or, from ``update``, an argument that the
-      rule uses is missing.
+      TypeError: a part is of another kind, or, from ``update``, an argument that
+      ``initial_step`` uses is missing.
 
     Cost:
-      No loss evaluation; no copy of the params but what the rule remembers.
+      It evaluates no loss, and keeps what ``initial_step`` remembers.
 
     Example:
       >>> import jax.numpy as jnp, optax, optaxls

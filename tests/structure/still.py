@@ -22,9 +22,7 @@ UNPLAIN = {
     "optaxls/_core/robust.py",
     "optaxls/_core/trees.py",
     "optaxls/_engine/problem.py",
-    "optaxls/directions/cautious.py",
-    "optaxls/flax.py",
-    "optaxls/optimizers/auto.py",
+    "optaxls/_engine/step.py",
     "optaxls/parts/conditions/nonmonotone.py",
     "optaxls/parts/gates.py",
     "optaxls/parts/initial_steps/_polyak_ratio.py",
@@ -34,14 +32,9 @@ UNPLAIN = {
     "optaxls/parts/searches/_loop.py",
     "optaxls/parts/searches/backtracking.py",
     "optaxls/parts/searches/bracketing.py",
-    "optaxls/training/metrics.py",
-    "optaxls/training/step.py",
-    "optaxls/transforms/extragradient.py",
+    "optaxls/parts/types.py",
+    "optaxls/transforms/decayed.py",
     "optaxls/transforms/extrapolated.py",
-    "optaxls/transforms/preconditioned.py",
-    "optaxls/transforms/searched.py",
-    "optaxls/transforms/two_directions.py",
-    "optaxls/transforms/untested.py",
 }
 # Cite a document that is not in the repository.
 CITING: set[str] = set()
