@@ -31,9 +31,9 @@ def cautious(*, name: str = "cautious") -> optax.GradientTransformationExtraArgs
     r"""Drops the coordinates that would climb the present batch.
 
     :math:`d_j \leftarrow d_j\,[d_j g_j < 0] / \max(s, 0.1)` with :math:`s` the share of
-    coordinates kept, of those that d moves. A direction with momentum (Adam, Lion, heavy ball) may point
-    uphill on a batch, and a search would make no step there. The coordinates that this
-    transformation keeps point downhill together.
+    coordinates kept, of those that d moves. A direction with momentum (Adam, Lion,
+    heavy ball) may point uphill on a batch, and a search would make no step there. The
+    coordinates that this transformation keeps point downhill together.
 
     Args:
       name: the optimizer that error messages name.
