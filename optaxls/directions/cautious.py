@@ -80,7 +80,7 @@ def cautious(*, name: str = "cautious") -> optax.GradientTransformationExtraArgs
             if not keep.size:
                 return d
             product = longer.astype(jnp.real(d).dtype) * d
-            return jnp.where(keep, product, -jnp.zeros_like(d))
+            return jnp.where(keep, product, -trees.zeros_like(d))
 
         # The sign comes last, where the search after it cancels it; the zeros that it
         # turns are made negative beforehand.

@@ -65,9 +65,14 @@ def parallel_candidates(
             found = jnp.any(fits)
             spent = jnp.minimum(num_candidates, budget)
             first = jnp.where(found, jnp.argmax(fits), spent - 1)
-            last, verdict = jax.tree.map(lambda leaf: leaf[first], (trials, verdicts))
+
+            def pick(leaf: jax.Array) -> jax.Array:
+                # No indexing: of members spread over explicit axes JAX refuses it.
+                return jnp.sum(jnp.where(rank == first + 1, leaf, 0))
+
+            last, verdict = jax.tree.map(pick, (trials, verdicts))
             return progress._replace(
-                next_step=jnp.stack(steps[1:])[first],
+                next_step=pick(jnp.stack(steps[1:])),
                 held=trees.select(found, last, progress.held),
                 last=last,
                 holds=found,
