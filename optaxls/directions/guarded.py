@@ -100,11 +100,8 @@ def guarded(
         def stay() -> tuple[Any, GuardedState]:
             moved, _ = jax.eval_shape(go)
             # Like the gradient, so that on a mesh both branches have one sharding.
-            return jax.tree.map(
-                lambda u, g: trees.zeros_like(jnp.asarray(g)).astype(u.dtype),
-                moved,
-                updates,
-            ), state
+            like = lambda u, g: trees.zeros_like(g).astype(u.dtype)  # noqa: E731
+            return jax.tree.map(like, moved, updates), state
 
         # A branch: with a select the old and the new memory would both be kept, and
         # the new one computed twice, for the state and for the direction.
