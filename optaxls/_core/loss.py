@@ -34,6 +34,28 @@ def as_scalar(value: Any, dtype: Any, name: str = "value") -> jax.Array:
     return value.astype(jnp.promote_types(value.dtype, dtype))
 
 
+def _mesh_axes(array: Any) -> frozenset:
+    """The mesh axes over which a number differs, inside of ``jax.shard_map``."""
+    kind = jax.typeof(array)
+    # Older JAX has it as vma.
+    if hasattr(kind, "manual_axis_type"):
+        return frozenset(kind.manual_axis_type.varying)
+    return frozenset(getattr(kind, "vma", ()))
+
+
+def require_shared(value: Any, params: Params, name: str = "value") -> None:
+    """TypeError for a loss that differs between devices whose params are the same."""
+    own = [_mesh_axes(leaf) for leaf in jax.tree.leaves(params)]
+    axes = sorted(_mesh_axes(value).difference(*own))
+    if axes:
+        over = axes[0] if len(axes) == 1 else tuple(axes)
+        raise TypeError(
+            f"{name} differs between the devices along the mesh axis {over!r}, and the "
+            "params do not. Inside shard_map return the mean over all devices: "
+            f"jax.lax.pmean(loss, {over!r})."
+        )
+
+
 _RETURN = (
     "Return the loss of the batch as a scalar, such as jnp.mean(losses), or a tuple "
     "(loss, aux) with all else in aux."
@@ -104,6 +126,7 @@ def _checked(loss_fn: Callable, has_aux: bool) -> Callable:
             )
         loss, *aux = found if has_aux else (found,)
         as_scalar(loss, jnp.float32, "what loss_fn returns")
+        require_shared(loss, params, "what loss_fn returns")
         return (loss, *aux) if has_aux else loss
 
     return evaluate

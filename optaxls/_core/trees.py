@@ -89,11 +89,20 @@ def scale(factor: jax.Array, tree: Any) -> Any:
     return jax.tree.map(leaf_scale, tree)
 
 
+def zeros_like(leaf: Any) -> jax.Array:
+    """Zeros made of the leaf itself, so that they lie where it lies on a mesh.
+
+    What ``jnp.zeros_like`` makes under ``vmap`` has no sharding, and a select between
+    it and a sharded leaf is a type error. XLA folds this one to a constant.
+    """
+    return ((leaf != leaf) & False).astype(leaf.dtype)
+
+
 def zero_unless(condition: jax.Array, tree: Any) -> Any:
     """``tree`` where ``condition``, else zeros even for NaN; integer leaves stay."""
     return jax.tree.map(
         lambda leaf: (
-            jnp.where(condition, leaf, jnp.zeros_like(leaf))
+            jnp.where(condition, leaf, zeros_like(jnp.asarray(leaf)))
             if is_inexact(leaf)
             else leaf
         ),
@@ -135,7 +144,8 @@ def add_scaled(tree: Any, factor: jax.Array, other: Any, *, where: jax.Array) ->
         if not is_inexact(leaf):
             return leaf
         kind = jnp.promote_types(factor.dtype, jnp.result_type(term))
-        product = jnp.where(where, factor.astype(kind) * term, 0)
+        product = factor.astype(kind) * term
+        product = jnp.where(where, product, zeros_like(product))
         return (leaf + product).astype(jnp.result_type(leaf))
 
     return jax.tree.map(leaf_add, tree, other)

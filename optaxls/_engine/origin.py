@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from optaxls._core import trees
-from optaxls._core.loss import as_scalar
+from optaxls._core.loss import as_scalar, require_shared
 from optaxls.parts.types import Metric, Origin
 
 
@@ -27,6 +27,7 @@ def make_origin(
     arrived = jnp.result_type(0.0 if value is None else value)
     loss_eps = jnp.finfo(arrived if jnp.issubdtype(arrived, jnp.inexact) else dtype).eps
     value = as_scalar(0.0 if value is None else value, dtype)
+    require_shared(value, params)
     # Reversed, as the search uses it: of -grad that is the gradient itself.
     ascent = trees.reverse(direction)
 

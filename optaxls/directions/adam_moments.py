@@ -78,7 +78,9 @@ class _Numbers(NamedTuple):
 def _init(numbers: _Numbers, params: Params) -> MomentsState:
     def wide_zeros(leaf):
         kind = jnp.result_type(leaf)
-        return jnp.zeros(jnp.shape(leaf), jnp.promote_types(kind, jnp.float32))
+        # Like the leaf: on a mesh the moments lie where the params do.
+        zeros = trees.zeros_like(jnp.asarray(leaf))
+        return zeros.astype(jnp.promote_types(kind, jnp.float32))
 
     zeros = jax.tree.map(wide_zeros, params)
     largest = numbers.second.keeps_largest

@@ -85,7 +85,7 @@ def cautious(*, name: str = "cautious") -> optax.GradientTransformationExtraArgs
             if not keep.size:
                 return d
             product = longer.astype(jnp.real(d).dtype) * d
-            return jnp.where(keep, product, -jnp.zeros_like(d))
+            return jnp.where(keep, product, -trees.zeros_like(d))
 
         # A search after this reverses the direction once more. XLA cancels the two
         # changes of sign only where this one is the last operation here. Reversed, a

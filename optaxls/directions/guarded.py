@@ -104,7 +104,9 @@ def guarded(
 
         def stay() -> tuple[Any, GuardedState]:
             moved, _ = jax.eval_shape(go)
-            return jax.tree.map(lambda u: jnp.zeros(u.shape, u.dtype), moved), state
+            # Like the gradient, so that on a mesh both branches have one sharding.
+            like = lambda u, g: trees.zeros_like(g).astype(u.dtype)  # noqa: E731
+            return jax.tree.map(like, moved, updates), state
 
         # A branch: with a select the old and the new memory would both be kept, and
         # the new one computed twice, for the state and for the direction.

@@ -67,10 +67,15 @@ def parallel_candidates(
             last = jnp.minimum(num_candidates, budget) - 1
             first = jnp.where(found, jnp.argmax(fits), last)
             holds = found | spent
-            value = trials.value[first]
+
+            def pick(leaf: jax.Array) -> jax.Array:
+                # No indexing: of members spread over explicit axes JAX refuses it.
+                return jnp.sum(jnp.where(rank == first + 1, leaf, 0))
+
+            step_size, value = pick(trials.step_size), pick(trials.value)
             return progress._replace(
-                next_step=jnp.stack(steps[1:])[first],
-                held_step=jnp.where(holds, trials.step_size[first], progress.held_step),
+                next_step=pick(jnp.stack(steps[1:])),
+                held_step=jnp.where(holds, step_size, progress.held_step),
                 held_value=jnp.where(holds, value, progress.held_value),
                 holds=found,
                 num_trials=progress.num_trials + first.astype(jnp.int32) + 1,
