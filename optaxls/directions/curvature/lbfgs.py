@@ -34,24 +34,25 @@ def _product(left: Params, right: Params, dtype: Any) -> jax.Array:
     return trees.inner(trees.conj(left), right, dtype)
 
 
+# Functions of the module: an eager scan over a new closure compiles at every step.
+def _back(vector: Params, pair: Any) -> tuple[Params, jax.Array]:
+    displacement, change, weight = pair
+    share = weight * _product(displacement, vector, weight.dtype)
+    return trees.add_scaled(vector, -share, change, where=weight > 0), share
+
+
+def _forth(vector: Params, pair: Any) -> tuple[Params, None]:
+    (displacement, change, weight), share = pair
+    share = share - weight * _product(change, vector, weight.dtype)
+    return trees.add_scaled(vector, share, displacement, where=weight > 0), None
+
+
 def _direction(state: LbfgsState, grads: Params) -> Params:
     """The two-loop recursion: the inverse Hessian of the pairs, times ``grads``."""
     dtype = state.curvatures.dtype
     exists = state.curvatures > 0
     weights = jnp.where(exists, 1 / jnp.where(exists, state.curvatures, 1), 0)
     pairs = (state.displacements, state.changes, weights)
-    everywhere = jnp.asarray(True)
-
-    def back(vector: Params, pair: Any) -> tuple[Params, jax.Array]:
-        displacement, change, weight = pair
-        share = weight * _product(displacement, vector, dtype)
-        return trees.add_scaled(vector, -share, change, where=everywhere), share
-
-    def forth(vector: Params, pair: Any) -> tuple[Params, None]:
-        (displacement, change, weight), share = pair
-        share = share - weight * _product(change, vector, dtype)
-        return trees.add_scaled(vector, share, displacement, where=everywhere), None
-
     last = jax.tree.map(lambda leaf: leaf[-1], state.changes)
     sqnorm = trees.sqnorm(last, dtype)
     # The first step has length 1 at most: nothing is known of the curvature.
@@ -59,8 +60,8 @@ def _direction(state: LbfgsState, grads: Params) -> Params:
     first = 1 / jnp.maximum(grad_norm, 1)
     scale = state.curvatures[-1] / jnp.where(sqnorm > 0, sqnorm, 1)
     scale = jnp.where(exists[-1] & (sqnorm > 0), scale, first)
-    vector, shares = jax.lax.scan(back, grads, pairs, reverse=True)
-    return jax.lax.scan(forth, trees.scale(scale, vector), (pairs, shares))[0]
+    vector, shares = jax.lax.scan(_back, grads, pairs, reverse=True)
+    return jax.lax.scan(_forth, trees.scale(scale, vector), (pairs, shares))[0]
 
 
 def _entered(state: LbfgsState, displacement: Params, change: Params) -> LbfgsState:
