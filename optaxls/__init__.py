@@ -3,9 +3,15 @@
 # ruff: noqa: I001  (grouped by what the names are for)
 
 # Optimizers: whole compositions, one file per paper.
+from optaxls.optimizers.acceleration.accelerated_sgd import (
+    accelerated_sgd as accelerated_sgd,
+)
 from optaxls.optimizers.adam_sls import adam_sls as adam_sls
 from optaxls.optimizers.adam_sls import adam_sps as adam_sps
 from optaxls.optimizers.auto import auto as auto
+from optaxls.optimizers.curvature.lbfgs import stochastic_lbfgs as stochastic_lbfgs
+from optaxls.optimizers.curvature.newton import hessian_free as hessian_free
+from optaxls.optimizers.curvature.newton import newton as newton
 from optaxls.optimizers.ponos import adam_ponos as adam_ponos
 from optaxls.optimizers.ponos import ponos as ponos
 from optaxls.optimizers.salsa import salsa as salsa
@@ -18,6 +24,7 @@ from optaxls.optimizers.sps import sps as sps
 
 # Training: for the loop around an optimizer.
 from optaxls.training.accumulate import accumulate as accumulate
+from optaxls.training.evaluation import eval_params as eval_params
 from optaxls.training.metrics import metrics as metrics
 from optaxls.training.step import StepResult as StepResult
 from optaxls.training.step import make_step as make_step
@@ -42,6 +49,11 @@ from optaxls.transforms.untested import scale_by_initial_step as scale_by_initia
 from optaxls.directions.adam_moments import adam_moments as adam_moments
 from optaxls.directions.cautious import cautious as cautious
 from optaxls.directions.guarded import guarded as guarded
+from optaxls.directions.curvature.lbfgs import lbfgs_pairs as lbfgs_pairs
+from optaxls.directions.curvature.newton import (
+    scale_by_hessian_free as scale_by_hessian_free,
+)
+from optaxls.directions.curvature.newton import scale_by_newton as scale_by_newton
 from optaxls.directions.pairs import DirectionPair as DirectionPair
 from optaxls.directions.pairs import Directions as Directions
 from optaxls.directions.pairs import as_searched as as_searched

@@ -33,6 +33,7 @@ def _case(factory, uses, goes_on=False, /, **arguments) -> Case:
 
 
 _epoch = {"steps_per_epoch": 10.0}
+_known = {"growth_constant": 1.0, "smoothness": 4.0, "strong_convexity": 1.0}
 
 # A new alias joins the contract by a line here.
 ALIASES: dict[str, Case] = {
@@ -76,6 +77,11 @@ PARTS: dict[str, Case] = {
     "guarded": _case(bare_parts.guarded, SEARCHED),
     "own_condition": _case(bare_parts.own_condition, SEARCHED),
     "secant": _case(bare_parts.secant, ("grad",)),
+    # Optimizers that do not yet run through the nasty losses.
+    "newton": _case(optaxls.newton, SEARCHED),
+    "hessian_free": _case(optaxls.hessian_free, SEARCHED),
+    "stochastic_lbfgs": _case(optaxls.stochastic_lbfgs, SEARCHED),
+    "accelerated_sgd": _case(optaxls.accelerated_sgd, ("value", "grad"), **_known),
 }
 RULES = ALIASES | PARTS
 SEARCHING = [name for name, case in ALIASES.items() if case.searches]

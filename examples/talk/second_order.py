@@ -2,8 +2,8 @@
 
 The subsampled Newton method with a line search (R-SSN), its Hessian-free form and a
 stochastic L-BFGS need no growing batches where every example can be fit; growing them
-makes the Newton method superlinear. The directions are computed here; the step size is
-optaxls's Armijo search from 1 along each of them.
+makes the Newton method superlinear. The step size is optaxls's Armijo search from 1
+along each of their directions.
 
 python -m examples.talk.second_order
 """
@@ -15,8 +15,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
-from jax.scipy.sparse.linalg import cg
 from matplotlib.figure import Figure
 
 import optaxls
@@ -86,100 +84,6 @@ def drawn(steps: int, growing: bool, separate: bool = True) -> Batches:
     return Batches(gradient, batch() if separate else gradient)
 
 
-def newton(tau: float) -> optax.GradientTransformationExtraArgs:
-    """(H + tau I)^-1 g, with the Hessian of `curvature_fn`."""
-
-    def update(
-        updates: Any,
-        state: Any,
-        params: Any = None,
-        *,
-        curvature_fn: Any = None,
-        **_: Any,
-    ) -> Any:
-        hessian = jax.hessian(curvature_fn)(params)
-        damped = hessian + tau * jnp.eye(len(hessian))
-        return jnp.linalg.solve(damped, updates), state
-
-    return optax.GradientTransformationExtraArgs(optax.init_empty_state, update)
-
-
-def hessian_free(tau: float, products: int = 10) -> Any:
-    """The same, by as many Hessian-vector products of conjugate gradients."""
-
-    def update(
-        updates: Any,
-        state: Any,
-        params: Any = None,
-        *,
-        curvature_fn: Any = None,
-        **_: Any,
-    ) -> Any:
-        def damped(vector):
-            grad_fn = jax.grad(curvature_fn)
-            return jax.jvp(grad_fn, (params,), (vector,))[1] + tau * vector
-
-        return cg(damped, updates, maxiter=products, tol=1e-10)[0], state
-
-    return optax.GradientTransformationExtraArgs(optax.init_empty_state, update)
-
-
-class _PairState(NamedTuple):
-    lbfgs: Any
-    search: Any
-    change: Any
-
-
-def stochastic_lbfgs(
-    search: optax.GradientTransformationExtraArgs, memory_size: int = 10
-) -> optax.GradientTransformationExtraArgs:
-    """L-BFGS whose pairs hold gradients of one batch, before and after its step.
-
-    optax's two-loop recursion takes the difference from the gradient that it saw last;
-    that is set to the one that makes the difference the right one.
-    """
-    lbfgs = optax.scale_by_lbfgs(memory_size)
-
-    def init(params: Any) -> _PairState:
-        return _PairState(
-            lbfgs.init(params), search.init(params), jnp.zeros_like(params)
-        )
-
-    def update(
-        updates: Any,
-        state: Any,
-        params: Any = None,
-        *,
-        value_fn: Any = None,
-        **extra: Any,
-    ) -> Any:
-        seen = state.lbfgs._replace(updates=updates - state.change)
-        direction, seen = lbfgs.update(updates, seen, params)
-        moved, searched = search.update(
-            optax.tree.scale(-1.0, direction),
-            state.search,
-            params,
-            value_fn=value_fn,
-            **extra,
-        )
-        change = jax.grad(value_fn)(params + moved) - updates
-        return moved, _PairState(seen, searched, change)
-
-    return optax.GradientTransformationExtraArgs(init, update)
-
-
-def armijo_from_one() -> optax.GradientTransformationExtraArgs:
-    """The step size of all of them: backtracking from 1."""
-    return optaxls.scale_by_line_search(
-        optaxls.armijo(0.1), optaxls.constant(1.0), optaxls.backtracking(0.9)
-    )
-
-
-def searched(direction: optax.GradientTransformation) -> Any:
-    """The step along minus a direction."""
-    return optax.chain(direction, optax.scale(-1.0), armijo_from_one())
-
-
 def losses(optimizer: Any, batches: Batches) -> np.ndarray:
     """The full loss before the first step and after each, `(seeds, steps + 1)`."""
     x, optimum = (jnp.asarray(array) for array in problem())
@@ -197,7 +101,7 @@ def losses(optimizer: Any, batches: Batches) -> np.ndarray:
         value, grad = jax.value_and_grad(value_fn)(w)
         updates, state = optimizer.update(
             grad, state, w, value=value, grad=grad, value_fn=value_fn,
-            curvature_fn=loss_on(batches.curvature),
+            curvature_value_fn=loss_on(batches.curvature),
         )  # fmt: skip
         w = w + updates
         return (w, state), full_loss(w)
@@ -228,18 +132,20 @@ def curves() -> Curves:
     """Four methods on the same gradients' batches, and two ways to draw others."""
     methods = {
         "SLS": optaxls.sls(steps_per_epoch=EXAMPLES / BATCH),
-        "R-SSN": searched(newton(TAU)),
-        "Hessian-free": searched(hessian_free(TAU)),
-        "stochastic L-BFGS": stochastic_lbfgs(armijo_from_one()),
+        "R-SSN": optaxls.newton(damping=TAU),
+        "Hessian-free": optaxls.hessian_free(damping=TAU),
+        "stochastic L-BFGS": optaxls.stochastic_lbfgs(),
     }
     with jax.enable_x64(True):
         constant = drawn(STEPS, growing=False)
         found = {
             name: losses(method, constant).mean(0) for name, method in methods.items()
         }
-        growing = losses(searched(newton(TAU)), drawn(EARLY, growing=True)).mean(0)
+        growing = losses(optaxls.newton(damping=TAU), drawn(EARLY, growing=True)).mean(
+            0
+        )
         same = drawn(EARLY, growing=False, separate=False)
-        together = losses(searched(newton(TAU)), same).mean(0)
+        together = losses(optaxls.newton(damping=TAU), same).mean(0)
     return Curves(found, growing, together)
 
 

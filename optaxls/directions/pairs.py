@@ -41,10 +41,11 @@ class DirectionPair(NamedTuple):
       init: ``params -> state``.
       update: ``(grads, state, params, **extra) -> (Directions, state)`` with ``extra``
         the keyword arguments of ``update``. A batch that is not finite should leave the
-        state as it was.
+        state as it was. This state may hold what ``tell`` needs besides.
       tell: ``(state, displacement, report, params, **extra) -> state`` runs after the
-        step. ``report`` is the state of the step-size rule: ``step_size``,
-        ``accepted`` and the rest.
+        step, and its result is kept: it has the structure that ``init`` gives.
+        ``report`` is the state of the step-size rule: ``step_size``, ``accepted`` and
+        the rest.
     """
 
     init: Callable[[Params], Any]

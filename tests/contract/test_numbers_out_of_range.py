@@ -32,6 +32,9 @@ B1, B2 = ("b1", WEIGHT, "[0, 1)"), ("b2", WEIGHT, "[0, 1)")
 RESET = ("reset", ["Grow", "", 1, None], "'keep'")
 VARIANT = ("variant", ["Adam", "", None, 3], "'")
 FALLBACK = ("fallback_step", [-1e-6, math.inf, math.nan, "0"], "[0, inf)")
+DAMPING = ("damping", EPS, "[0, inf)")
+CG = ("max_cg_steps", COUNT, ">= 1")
+MEMORY = ("memory_size", COUNT, ">= 1")
 GROWING = [EPOCH, RATE, FIRST, LARGEST, RESET]
 
 _ip = functools.partial
@@ -168,6 +171,22 @@ RULES = {
     "sign_descent_momentum": (
         _ip(optaxls.sign_descent, 0.1),
         [("momentum", WEIGHT, "[0, 1)")],
+    ),
+    "scale_by_newton": (optaxls.scale_by_newton, [DAMPING]),
+    "scale_by_hessian_free": (optaxls.scale_by_hessian_free, [DAMPING, CG]),
+    "lbfgs_pairs": (optaxls.lbfgs_pairs, [MEMORY]),
+    "newton": (optaxls.newton, [DAMPING, C, DECREASE, TRIALS]),
+    "hessian_free": (optaxls.hessian_free, [DAMPING, CG, C, DECREASE, TRIALS]),
+    "stochastic_lbfgs": (optaxls.stochastic_lbfgs, [MEMORY, C, DECREASE, TRIALS]),
+    "accelerated_sgd": (
+        _ip(
+            optaxls.accelerated_sgd,
+            growth_constant=2.0,
+            smoothness=1.0,
+            strong_convexity=0.1,
+        ),
+        [("growth_constant", GROWTH, "[1, inf)"), ("smoothness", POSITIVE, "(0, inf)")]
+        + [("strong_convexity", POSITIVE, "(0, inf)")],
     ),
     "accumulate": (
         _ip(optaxls.accumulate, lambda params: 0.0),

@@ -119,6 +119,10 @@ HYPERPARAMETERS = {
     "adam_sps": ("c", (0.5, 2.0)),
     "adam_ponos": ("polyak_c", (0.1, 9.0)),
     "salsa": ("c", (0.3, 0.7)),
+    "newton": ("damping", (0.1, 5.0)),
+    "hessian_free": ("damping", (0.1, 5.0)),
+    "stochastic_lbfgs": ("c", (0.1, 0.9)),
+    "accelerated_sgd": ("growth_constant", (1.0, 3.0)),
     "sign_descent": ("learning_rate", (0.01, 0.1)),
     "spectral": ("max_step_size", (0.01, 10.0)),
     "bracketed": ("max_step_size", (0.02, 0.2)),
@@ -292,6 +296,9 @@ COPIES = dict.fromkeys(RULES, 0) | {
     "salsa": 2,
     "salsa_ungated": 2,
     "sign_descent": 1,
+    "accelerated_sgd": 2,
+    # Two memories, each with an axis for the pairs in front.
+    "stochastic_lbfgs": 2,
 }
 
 
@@ -301,7 +308,7 @@ def test_map_params_finds_the_copies_of_the_params_and_nothing_else(name):
     state = optimizer.init(params)
     marked = optax.tree.map_params(
         optimizer,
-        lambda leaf, like: leaf.shape == like.shape,
+        lambda leaf, like: like.shape in (leaf.shape, leaf.shape[1:]),
         state,
         params,
         transform_non_params=lambda leaf: None,
@@ -309,8 +316,8 @@ def test_map_params_finds_the_copies_of_the_params_and_nothing_else(name):
     found = jax.tree.leaves(marked)
     assert found == [True] * (COPIES[name] * len(params))
     scalars = optax.tree.map_params(optimizer, lambda leaf: None, state)
-    # Four: the losses in spectral's window.
-    most = 4 if name == "spectral" else 1
+    # The losses in spectral's window, and a product for each pair of L-BFGS.
+    most = {"spectral": 4, "stochastic_lbfgs": 10}.get(name, 1)
     assert all(leaf.size <= most for leaf in jax.tree.leaves(scalars))
 
 

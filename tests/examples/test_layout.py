@@ -9,8 +9,6 @@ EXAMPLES = ROOT / "examples"
 FOLDERS = ("benchmark", "common", "doctor", "talk", "training")
 # The entry points of the trainers.
 COMMANDS = ("train.py", "train_lm.py")
-# They wait for a place in the library; none may come to them.
-WAITING = {"talk/acceleration.py", "talk/second_order.py"}
 MODULES = sorted(path for path in EXAMPLES.rglob("*.py") if path.stem != "__init__")
 
 
@@ -54,8 +52,7 @@ def test_no_optimizer_is_defined():
             for node in ast.walk(ast.parse(path.read_text()))
             if isinstance(node, ast.Call)
         }
-        if str(path.relative_to(EXAMPLES)) not in WAITING:
-            assert not called & names, path
+        assert not called & names, path
 
 
 def test_every_folder_has_tests():

@@ -14,7 +14,7 @@ FULL: dict[str, int] = {}
 # In front of examples/, and longer than 120 lines.
 LONG: set[str] = set()
 # Below examples/, and define a transformation.
-DEFINING = {"examples/talk/acceleration.py", "examples/talk/second_order.py"}
+DEFINING: set[str] = set()
 # Not yet rewritten in plain words: ``python -m tests.structure.lint --files``.
 UNPLAIN = {
     "optaxls/_core/arguments.py",

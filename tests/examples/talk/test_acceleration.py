@@ -1,23 +1,18 @@
 """Accelerated SGD: the safe form, Nesterov's momentum, the limit."""
 
-from typing import Any
-
 import jax
-import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 
 from examples.talk import acceleration
 from examples.talk.acceleration import (
     Quadratic,
     Run,
-    full_momentum,
     nesterov,
     run,
     safe,
     sgd,
-    three_sequences,
+    with_full_momentum,
 )
 from tests.examples.talk.checks import assert_reproduces
 
@@ -43,22 +38,6 @@ def test_the_quadratic_has_the_growth_that_it_says():
     np.testing.assert_allclose(mean, task.growth * np.sum((slopes / 4) ** 2))
 
 
-def test_without_noise_the_three_sequences_are_nesterovs_momentum():
-    """At rho = 1 both have s = sqrt(mu step_size) and take the same steps."""
-    curvatures = jnp.array([0.1, 1.0])
-    ours: Any = three_sequences(1.0, 0.1, float(np.sqrt(0.1)))
-    s = np.sqrt(0.1)
-    usual: Any = optax.sgd(1.0, momentum=(1 - s) / (1 + s), nesterov=True)
-    y, z = (jnp.ones(2),) * 2
-    state, other = ours.init(y), usual.init(z)
-    for _ in range(10):
-        moved, state = ours.update(curvatures * y, state, y)
-        y = y + moved
-        moved, other = usual.update(curvatures * z, other, z)
-        z = z + moved
-        np.testing.assert_allclose(y, z, rtol=1e-4, atol=1e-6)
-
-
 @pytest.mark.parametrize("method", [sgd, safe])
 def test_no_stochastic_method_beats_the_limit_where_each_coordinate_waits(method):
     """kappa = 1: what remains is exactly the share of coordinates never drawn."""
@@ -76,7 +55,7 @@ def test_nesterovs_momentum_diverges_where_the_others_do_not():
     with jax.enable_x64(True):
         assert run(task, nesterov, 400, seeds=2).diverged
         assert not run(task, safe, 400, seeds=2).diverged
-        assert run(task, full_momentum, 400, seeds=2).needed < 400
+        assert with_full_momentum(task, 400, 2).needed < 400
 
 
 def test_needed_is_the_first_record_below_the_tolerance():

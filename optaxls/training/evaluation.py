@@ -1,0 +1,43 @@
+"""The params to evaluate and to keep, where they are not those that are trained."""
+
+from typing import Any
+
+import jax
+
+
+def _holds(node: Any) -> bool:
+    return "eval_params" in getattr(node, "_fields", ())
+
+
+def eval_params(opt_state: Any, params: Any) -> Any:
+    """Returns the params to evaluate and to keep: ``params`` for most optimizers.
+
+    Some optimizers train a point from which the next gradient is best taken, and keep
+    another one, in the field ``eval_params`` of their state.
+
+    Args:
+      opt_state: any optimizer state.
+      params: those that belong to it.
+
+    Returns:
+      Params like ``params``.
+
+    Raises:
+      ValueError: the state holds several of them.
+
+    Cost:
+      None.
+
+    Example:
+      >>> import jax.numpy as jnp, optaxls
+      >>> w = jnp.array([1.0])
+      >>> print(optaxls.eval_params(optaxls.ponos().init(w), w))
+      [1.]
+
+    Reference:
+      Ours.
+    """
+    nodes = [n for n in jax.tree.leaves(opt_state, is_leaf=_holds) if _holds(n)]
+    if len(nodes) > 1:
+        raise ValueError(f"eval_params: the state holds {len(nodes)} of them, not one")
+    return nodes[0].eval_params if nodes else params
