@@ -22,7 +22,6 @@ UNPLAIN = {
     "optaxls/_core/robust.py",
     "optaxls/_core/trees.py",
     "optaxls/_engine/problem.py",
-    "optaxls/_engine/step.py",
     "optaxls/parts/conditions/nonmonotone.py",
     "optaxls/parts/gates.py",
     "optaxls/parts/initial_steps/_polyak_ratio.py",
@@ -32,8 +31,6 @@ UNPLAIN = {
     "optaxls/parts/searches/_loop.py",
     "optaxls/parts/searches/backtracking.py",
     "optaxls/parts/searches/bracketing.py",
-    "optaxls/parts/types.py",
-    "optaxls/transforms/decayed.py",
     "optaxls/transforms/extrapolated.py",
 }
 # Cite a document that is not in the repository.
