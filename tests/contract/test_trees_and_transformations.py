@@ -90,7 +90,7 @@ def test_a_gradient_through_an_update_is_right_or_refused(name):
             slope = jax.grad(fn)(1.0)
         except ValueError as error:
             assert RULES[name].searches
-            assert "Reverse-mode differentiation does not work" in str(error)
+            assert "reverse-mode" in str(error).lower()
         else:
             assert float(slope) == slope_of(fn)
 

@@ -43,7 +43,7 @@ TABLE = (
     Departure(
         names=("P1/sls/accpolyak_*", "P6/corner/tiny_accpolyak"),
         reason="momentum on steps of maximal length makes the losses climb, "
-        "to a million times the first",
+        "to thousands and up to millions of times the first",
         ours="momentum rests until the losses have come down, and is half as strong "
         "after that",
         marks=on.momentum_rests,
