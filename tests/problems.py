@@ -80,7 +80,7 @@ PARTS: dict[str, Case] = {
     # Optimizers that do not yet run through the nasty losses.
     "newton": _case(optaxls.newton, SEARCHED),
     "hessian_free": _case(optaxls.hessian_free, SEARCHED),
-    "stochastic_lbfgs": _case(optaxls.stochastic_lbfgs, SEARCHED),
+    "stochastic_lbfgs": _case(optaxls.stochastic_lbfgs, SEARCHED, memory_size=4),
     "accelerated_sgd": _case(optaxls.accelerated_sgd, ("value", "grad"), **_known),
 }
 RULES = ALIASES | PARTS

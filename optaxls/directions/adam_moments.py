@@ -143,8 +143,10 @@ def _directions(numbers: _Numbers, grad: Params, moments: MomentsState) -> Direc
     if not numbers.has_momentum:
         return Directions(plain, plain)
     momentum = along(moments.first_moment, 1 - numbers.b1**steps)
-    if isinstance(numbers.search_b1, (int, float)):
-        return Directions(momentum if numbers.search_b1 else plain, momentum)
+    if isinstance(numbers.search_b1, (int, float)) and not numbers.search_b1:
+        return Directions(plain, momentum)
+    if numbers.search_b1 is numbers.b1 or isinstance(numbers.search_b1, (int, float)):
+        return Directions(momentum, momentum)
     # Injected hyperparameters are arrays, whose value is not known here.
     searched = jax.tree.map(
         lambda p, m: jnp.where(numbers.search_b1 == 0, p, m), plain, momentum

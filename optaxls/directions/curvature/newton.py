@@ -7,11 +7,11 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax.flatten_util import ravel_pytree
-from jax.scipy.sparse.linalg import cg
 
 from optaxls._core import checks, trees
 from optaxls._core.arguments import require_arguments
 from optaxls._core.loss import hvp_of, scalar_value_fn
+from optaxls.parts.searches._loop import while_loop
 from optaxls.parts.types import Params
 
 
@@ -69,6 +69,35 @@ def _preconditioner(
         return _filled(updates, trees.zero_unless(finite, solution)), state
 
     return optax.GradientTransformationExtraArgs(optax.init_empty_state, update)
+
+
+def _conjugate_gradients(
+    product: Callable, right: list[jax.Array], max_steps: int, tolerance: float
+) -> list[jax.Array]:
+    """Solves ``product(x) = right`` from 0, until the residual is small enough.
+
+    Not that of ``jax.scipy``: un-jitted, it compiles anew at every optimizer step.
+    """
+    dtype = right[0].dtype
+    smallest = tolerance**2 * trees.sqnorm(right, dtype)
+
+    def plus(left: Any, factor: jax.Array, other: Any) -> Any:
+        return [a + factor * b for a, b in zip(left, other, strict=True)]
+
+    def body(carry: Any) -> Any:
+        count, solution, residual, along, sqnorm = carry
+        image = product(along)
+        step = sqnorm / trees.inner(along, image, dtype)
+        solution, residual = plus(solution, step, along), plus(residual, -step, image)
+        new = trees.sqnorm(residual, dtype)
+        return count + 1, solution, residual, plus(residual, new / sqnorm, along), new
+
+    def goes_on(carry: Any) -> jax.Array:
+        return (carry[0] < max_steps) & (carry[-1] > smallest)
+
+    count, zeros = jnp.zeros((), jnp.int32), [jnp.zeros_like(leaf) for leaf in right]
+    start = (count, zeros, right, right, trees.sqnorm(right, dtype))
+    return while_loop(goes_on, body, start)[1]
 
 
 def scale_by_newton(*, damping: float = 1e-3) -> optax.GradientTransformationExtraArgs:
@@ -176,6 +205,6 @@ def scale_by_hessian_free(
             return [h + (damping * v).astype(dtype) for h, v in pairs]
 
         tolerance = float(jnp.finfo(dtype).eps)
-        return cg(damped, grad, maxiter=max_cg_steps, tol=tolerance)[0]
+        return _conjugate_gradients(damped, grad, max_cg_steps, tolerance)
 
     return _preconditioner("scale_by_hessian_free", solve)

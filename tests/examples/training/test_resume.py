@@ -198,6 +198,8 @@ def test_ctrl_c_at_a_terminal(small_npz, tmp_path, shown):
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        # What runs in the background ignores the signal, and so would its child.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert process.stderr is not None and process.stdout is not None
     err = b""
