@@ -22,8 +22,6 @@ UNPLAIN = {
     "optaxls/_core/robust.py",
     "optaxls/_core/trees.py",
     "optaxls/_engine/problem.py",
-    "optaxls/parts/conditions/nonmonotone.py",
-    "optaxls/parts/gates.py",
     "optaxls/parts/searches/_loop.py",
     "optaxls/parts/searches/backtracking.py",
     "optaxls/parts/searches/bracketing.py",
