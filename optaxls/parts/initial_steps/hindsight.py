@@ -61,7 +61,7 @@ def _weight(memory: HindsightMemory, dtype: Any) -> jax.Array:
 def _mean_with(memory: HindsightMemory, params: Any) -> Any:
     """The mean of the iterates with ``params`` included; integer leaves do not change.
 
-    Before the first step the mean is that of ``init``. The first two iterates both
+    Before the first step the mean is the params at ``init``. The first two iterates
     have a weight of one, so that each replaces the mean. The params are read when
     the next step starts. So they include what transformations chained after this one
     added to the update. The mean is in float32 at least, since near the end of a run a
@@ -158,8 +158,9 @@ def _shortened(
 ) -> jax.Array:
     """The step size, or the longest that promises no more decrease than the loss.
 
-    A hundredth of the typical loss is always allowed. Otherwise one batch with a loss
-    of 0 would hold every step at 0, and no loss could become negative.
+    A hundredth of the typical loss is always allowed. With the limit of the present
+    loss alone, the steps would shrink to 0 as the loss approaches 0, and no loss could
+    become negative.
 
     The limit does not apply if the typical loss is less than a hundredth of the
     typical promised decrease. Such a loss has an arbitrary zero, for example its value
