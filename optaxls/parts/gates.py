@@ -1,4 +1,4 @@
-"""Gates: search this time, or take the proposed step untested?"""
+"""Gates decide whether a step is searched or the proposal is taken untested."""
 
 from typing import Any, NamedTuple
 
@@ -30,7 +30,7 @@ def always() -> Gate:
       1
 
     Reference:
-      Ours.
+      No publication; defined here.
     """
 
     def should_search(memory: Memory, origin: Origin) -> jax.Array:
@@ -41,56 +41,62 @@ def always() -> Gate:
 
 
 class CountMemory(NamedTuple):
-    """Steps made so far."""
+    """The number of steps made so far, int32."""
 
     num_steps: jax.Array
 
 
 def _count_init(params: Any) -> CountMemory:
+    """No step is made yet."""
     del params
     return CountMemory(jnp.zeros((), jnp.int32))
 
 
 def _count(memory: CountMemory, origin: Origin, outcome: Outcome) -> CountMemory:
+    """The memory after one more step, whether it was searched or not."""
     del origin, outcome
     return CountMemory(trees.one_more(memory.num_steps))
 
 
 class FirstMemory(NamedTuple):
-    """Searches that succeeded, and those that have failed in a row."""
+    """The number of searches that succeeded, and of those that failed since, int32."""
 
     num_steps: jax.Array
     num_failed: jax.Array
 
 
-# So many searches that fail in a row say that the loss cannot be searched.
-_HOPELESS = 10
+# After this many failures in a row ``first`` gives up: each search of such a loss
+# would cost all of its trials and find nothing.
+_MOST_FAILURES = 10
 
 
 def first(n: int) -> Gate:
-    """Searches in the first ``n`` steps only, then trusts the proposal.
+    """Searches until ``n`` searches have succeeded, then takes the proposals untested.
 
-    A step that cannot be searched, without a slope or with a batch that is not finite,
-    does not count, nor does a search that found nothing: a proposal is to be trusted.
-    But ten searches in a row that found nothing are the last: of a loss such as
-    ``l - stop_gradient(l)``, which is 0 wherever it is evaluated, no search can tell
-    more, and each costs its whole budget.
+    Only a search that succeeded counts as one of the ``n`` steps, since proposals
+    should start from a tested step size. So a failed search does not count. Nor does a
+    step that cannot be searched, because the loss does not fall along the direction or
+    is not finite.
+
+    After ten failed searches in a row no more are made. For some losses no search can
+    succeed, such as ``l - stop_gradient(l)``, which is 0 wherever it is evaluated. Each
+    search of it would cost all of its trials.
 
     Args:
-      n: number of steps, >= 1.
+      n: number of searches that have to succeed, >= 1.
 
     Returns:
       A gate for ``scale_by_line_search``.
 
     State:
-      ``num_steps``: those whose search succeeded; ``num_failed``: searches that have
-      failed in a row; int32.
+      ``num_steps``: the number of steps whose search succeeded; ``num_failed``: the
+      number of searches that failed since the last success; int32.
 
     Raises:
       ValueError: ``n`` lies outside its range.
 
     Cost:
-      No loss evaluation after the first ``n`` steps, or after ten failed searches.
+      No loss evaluation after ``n`` successful searches, or after ten failed in a row.
 
     Example:
       >>> import jax.numpy as jnp, optaxls
@@ -106,7 +112,7 @@ def first(n: int) -> Gate:
       0
 
     Reference:
-      Ours.
+      No publication; defined here.
     """
     checks.require_integer("n", n, 1)
 
@@ -117,15 +123,15 @@ def first(n: int) -> Gate:
 
     def should_search(memory: FirstMemory, origin: Origin) -> jax.Array:
         del origin
-        return (memory.num_steps < n) & (memory.num_failed < _HOPELESS)
+        return (memory.num_steps < n) & (memory.num_failed < _MOST_FAILURES)
 
     def commit(memory: FirstMemory, origin: Origin, outcome: Outcome) -> FirstMemory:
         del origin
         searched, (steps, failed) = outcome.num_trials > 0, memory
-        found = searched & outcome.accepted
-        in_a_row = jnp.where(found, 0, trees.one_more(failed))
+        succeeded = searched & outcome.accepted
+        in_a_row = jnp.where(succeeded, 0, trees.one_more(failed))
         return FirstMemory(
-            jnp.where(found, trees.one_more(steps), steps),
+            jnp.where(succeeded, trees.one_more(steps), steps),
             jnp.where(searched, in_a_row, failed),
         )
 
@@ -133,7 +139,7 @@ def first(n: int) -> Gate:
 
 
 def every(n: int) -> Gate:
-    """Searches at steps 0, n, 2n, ...; in between takes the proposal.
+    """Searches at steps 0, n, 2n, ...; in between takes the proposals untested.
 
     Args:
       n: period in steps, >= 1.
@@ -142,7 +148,7 @@ def every(n: int) -> Gate:
       A gate for ``scale_by_line_search``.
 
     State:
-      ``num_steps``, int32.
+      ``num_steps``: the number of steps made, int32.
 
     Raises:
       ValueError: ``n`` lies outside its range.
@@ -177,7 +183,12 @@ def every(n: int) -> Gate:
 
 
 class UnsteadyMemory(NamedTuple):
-    """Searched step sizes: two running means, the last; and the steps since."""
+    """Means of the searched step sizes, and how long ago the last search was.
+
+    ``slow_step``, ``fast_step``: running means with a long and a short memory.
+    ``last_step``: the step size of the last search. ``steps_since_search``: steps since
+    then, at most the longest pause. ``num_steps``: the number of steps made.
+    """
 
     slow_step: jax.Array
     fast_step: jax.Array
@@ -192,7 +203,7 @@ def when_unsteady(
     slow_decay: float = 0.99,
     fast_decay: float = 0.9,
 ) -> Gate:
-    r"""Searches often while the step size moves, rarely while it rests.
+    r"""Searches often while the step size changes, and rarely once it is steady.
 
     With running means :math:`a` (``fast_decay``) and :math:`b` (``slow_decay``) of the
     searched step sizes and :math:`r = \max(a/b, b/a)`, a search is made every
@@ -202,14 +213,16 @@ def when_unsteady(
     Args:
       max_period: longest pause between searches, in steps, >= 1.
       warmup: number of first steps that are all searched, >= 0.
-      slow_decay: weight of the past, in [0, 1).
-      fast_decay: weight of the past, in [0, 1).
+      slow_decay: weight of the past in the slow mean, in [0, 1).
+      fast_decay: weight of the past in the fast mean, in [0, 1).
 
     Returns:
       A gate for ``scale_by_line_search``.
 
     State:
-      ``slow_step``, ``fast_step``: scalars; ``steps_since_search``, ``num_steps``.
+      ``slow_step``, ``fast_step``: running means of the step size, scalars;
+      ``last_step``: that of the last search, scalar; ``steps_since_search`` and
+      ``num_steps``: numbers of steps, int32.
 
     Raises:
       ValueError: an argument lies outside its range.
@@ -239,6 +252,7 @@ def when_unsteady(
     checks.require("fast_decay", fast_decay, "[0, 1)")
 
     def init(params: Any) -> UnsteadyMemory:
+        # Positive, since the means are divided by each other.
         tiny = jnp.asarray(1e-8, trees.scalar_dtype(params))
         never = jnp.asarray(max_period, jnp.int32)
         return UnsteadyMemory(tiny, tiny, tiny, never, jnp.zeros((), jnp.int32))
@@ -249,8 +263,8 @@ def when_unsteady(
         ratio = jnp.maximum(ratio, 1 / ratio)
         period = jnp.minimum(1 / (ratio - 1 + 1e-8), max_period)
         due = memory.steps_since_search + 1 >= period
-        # A step more than tenfold off the typical one: two means that one batch moved
-        # alike do not show it.
+        # One batch can move both means alike, so that their ratio does not show a
+        # collapsed step. So a search is also due after a step ten times off the mean.
         due |= jnp.abs(jnp.log(memory.last_step / memory.fast_step)) > jnp.log(MOST)
         return (memory.num_steps < warmup) | due
 

@@ -18,10 +18,10 @@ def _share(state: LineSearchState, memory: HindsightMemory) -> jax.Array:
     It is 1 / (k+1) after k steps. Where the offset climbs on this batch, it is smaller,
     so that half of the decrease that the step promises is left.
     """
-    share = 1 / jnp.maximum(memory.num_judged, 1).astype(memory.way_slope.dtype)
+    share = 1 / jnp.maximum(memory.num_averaged, 1).astype(memory.offset_slope.dtype)
     drop = -state.step_size * state.slope
-    climbs = memory.way_slope > 0
-    at_most = 0.5 * drop / jnp.where(climbs, memory.way_slope, 1)
+    climbs = memory.offset_slope > 0
+    at_most = 0.5 * drop / jnp.where(climbs, memory.offset_slope, 1)
     share = jnp.where(climbs, jnp.minimum(share, at_most), share)
     return jnp.where(state.accepted, share, 0)
 

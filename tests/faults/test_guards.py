@@ -238,9 +238,9 @@ def test_what_grow_remembers_never_comes_to_0():
     grow = optaxls.grow(1.0)
     memory = grow.init(jnp.ones(1))
     for _ in range(50):
-        failed = outcome(1e-30 * float(memory.level), 100, accepted=False)
+        failed = outcome(1e-30 * float(memory.start), 100, accepted=False)
         memory = grow.commit(memory, origin(), failed)
-    assert memory.level >= robust.shortest(jnp.float32) > 0
+    assert memory.start >= robust.shortest(jnp.float32) > 0
 
 
 @pytest.mark.parametrize("name", ["smoothed_polyak", "grow", "polyak"])

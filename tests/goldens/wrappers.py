@@ -87,7 +87,7 @@ def with_shrunk_params(inner: Optimizer, weight_decay: Any) -> Optimizer:
     """
 
     def update(updates, state, params: Any = None, **extra):
-        decay = weight_decay * optax.tree.get(state, "level")
+        decay = weight_decay * optax.tree.get(state, "start")
         shift = jax.tree.map(lambda p: -decay * p, params)
         shrunk = optax.apply_updates(params, shift)
         updates, state = inner.update(updates, state, shrunk, **extra)

@@ -130,7 +130,7 @@ def test_bf16_params_have_a_float32_mean_that_moves():
     assert mean[0] == pytest.approx(np.average(points, weights=[1, 2, 3]), rel=1e-6)
 
 
-def test_the_brake_is_for_one_batch():
+def test_the_limit_holds_for_one_batch():
     tx = optaxls.scale_by_initial_step(optaxls.hindsight(initial_step_size=0.1))
     w = jnp.array([1.0])
     state = tx.init(w)
@@ -201,7 +201,7 @@ def test_the_first_slope_weighs_no_more_than_ten_promised_decreases():
         updates, state = tx.update(-g, state, w, value=value, grad=g)
         w = w + updates
     memory = state.initial_step
-    assert memory.num_judged == 3 and memory.way_slope < -1e6
+    assert memory.num_averaged == 3 and memory.offset_slope < -1e6
     # The first step promised 0.1 * 8, the second one less.
     assert 0 < memory.mean_abs_slope <= 10 * 0.1 * 0.8
 

@@ -33,7 +33,7 @@ def test_grow_multiplies_by_growth_in_an_epoch():
     assert propose(rule, memory) == pytest.approx(0.25 * 3 ** (1 / 7))
     for _ in range(7):
         memory = rule.commit(memory, origin(), outcome(propose(rule, memory)))
-    assert float(memory.level) == pytest.approx(0.75, rel=1e-6)
+    assert float(memory.start) == pytest.approx(0.75, rel=1e-6)
 
 
 def test_grow_goes_on_from_the_accepted_step_up_to_its_cap():
@@ -229,9 +229,9 @@ def test_polyak_memory_counts_backtracks():
         assert propose(rule, memory) == 0.5**expected
         memory = rule.commit(memory, origin(), outcome(0.1, backtracks + 1))
         expected = max(expected + backtracks - 1, 0)
-        assert memory.level == expected
+        assert memory.start == expected
     memory = rule.commit(memory, origin(), outcome(0.1, num_trials=0))
-    assert memory.level == expected
+    assert memory.start == expected
 
 
 def test_smoothed_polyak_grows_no_faster_than_its_rate():

@@ -35,7 +35,7 @@ KINDS: dict[str, Any] = {
     "mean_deviation": DIFFERENCE,
     "mean_decrease": DIFFERENCE,
     "mean_steepness": DIFFERENCE,
-    "way_slope": DIFFERENCE,
+    "offset_slope": DIFFERENCE,
     "mean_slope": DIFFERENCE,
     "mean_abs_slope": DIFFERENCE,
     "mean_abs_value": DIFFERENCE,
@@ -188,7 +188,7 @@ def test_the_memory_of_an_initial_step_follows_the_loss(name, run, a, shift, dty
     run = (np.abs(run[0]) + 0.125, *run[1:])
     # The brake of hindsight is the one thing that asks where 0 is.
     b = 0.0 if name == "hindsight" else 10 * a * shift
-    kinds = {"level": STEP, "earlier_level": STEP} if name == "grow" else {}
+    kinds = {"start": STEP, "earlier_start": STEP} if name == "grow" else {}
     one, other = both(initial_step, name, run, a, b, dtype)
     follows(one, other, a, b, dtype, **kinds)
 

@@ -63,7 +63,7 @@ def next_step(search, value_fn, c, first, slope, value):
             search=search(max_trials=1),
         )
     assert not result.accepted
-    return float(result.memories.initial_step.level)
+    return float(result.memories.initial_step.start)
 
 
 @settings(max_examples=40, deadline=None, derandomize=True, database=None)

@@ -26,7 +26,7 @@ def test_the_rules_own_scalars_are_included():
     report = optaxls.metrics(record["state"])
     memory = optax.tree.get(record["state"], "condition")
     assert report["mean_value"] is memory.mean_value
-    assert {"value", "slope", "trial_value", "total_weight", "level"} <= set(report)
+    assert {"value", "slope", "trial_value", "total_weight", "start"} <= set(report)
     assert report["trial_value"] == pytest.approx(
         float(problems.quadratic(record["params"])), rel=1e-5
     )

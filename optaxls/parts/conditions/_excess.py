@@ -1,4 +1,4 @@
-"""The one Armijo inequality that the conditions share."""
+"""By how much a trial misses the Armijo inequality, for all Armijo conditions."""
 
 from typing import Any
 
@@ -8,5 +8,8 @@ from optaxls.parts.types import Trial
 
 
 def armijo_excess(trial: Trial, reference: jax.Array, c: Any) -> jax.Array:
-    """Armijo's ``f(w+) - reference - c <grad, w+ - w>``; positive means too long."""
+    """The excess ``f(w+) - reference - c <grad, w+ - w>`` of Armijo's inequality.
+
+    It is in loss units. A positive excess means that the trial is too long.
+    """
     return trial.value - reference - c * trial.linear_change

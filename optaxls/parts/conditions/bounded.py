@@ -1,4 +1,4 @@
-"""A limit on the decrease that a trial may promise."""
+"""A limit on the decrease of the loss that the gradient predicts for a trial."""
 
 from typing import Any
 
@@ -8,20 +8,23 @@ from optaxls.parts.types import Condition, Origin, Trial, Verdict
 
 
 def bounded(condition: Condition) -> Condition:
-    r"""Another condition, and no step that promises far more than the loss is large.
+    r"""Adds to a condition that no step may promise far more than the loss is large.
 
     The promise of a trial is the decrease :math:`-\langle g, w_+ - w\rangle` that the
     gradient predicts. It must not be more than the largest of :math:`2|f|`, 2 and
     :math:`-\langle g, d\rangle`, the promise of a step size of 1.
 
-    A loss that cannot be negative falls by no more than :math:`f`. So it never needs
-    a larger promise where half of the promise must be held, as with ``armijo(0.5)``.
-    Along a loss without a lower bound, a search that lengthens the step would go on to
-    the largest float. A loss of 0 whose gradient is not 0 is measured from elsewhere;
-    the limits 2 and :math:`-\langle g, d\rangle` leave it room.
+    A loss that cannot be negative falls by no more than :math:`f`. If a condition asks
+    for half of the promise, as ``armijo(0.5)`` does, no step with a larger promise can
+    meet it. So the limit rejects nothing that such a loss allows. Along a loss
+    without a lower bound, a search that lengthens the step would go on to the
+    largest float.
+
+    A loss of 0 with a gradient that is not 0 has an arbitrary zero. The limits 2 and
+    :math:`-\langle g, d\rangle` still allow steps there.
 
     Args:
-      condition: when a trial is good enough within that limit.
+      condition: the condition that a trial within the limit has to meet.
 
     Returns:
       A condition with the memory of ``condition``.
@@ -48,6 +51,7 @@ def bounded(condition: Condition) -> Condition:
 
     def judge(memory: Any, origin: Origin, trial: Trial) -> Verdict:
         verdict = condition.judge(memory, origin, trial)
+        # In loss units. ``origin.slope`` is negative along a descent direction.
         most = jnp.maximum(2 * jnp.maximum(jnp.abs(origin.value), 1), -origin.slope)
         excess = -trial.linear_change - most
         return verdict._replace(too_long=jnp.maximum(verdict.too_long, excess))

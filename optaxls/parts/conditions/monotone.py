@@ -1,4 +1,4 @@
-"""Conditions that compare a trial with the present loss."""
+"""Conditions that compare the loss of a trial with that at the present params."""
 
 from collections.abc import Callable
 from typing import Any
@@ -19,18 +19,18 @@ from optaxls.parts.types import (
 
 
 def stateless_condition(fn: Callable[[Origin, Trial], Any]) -> Condition:
-    r"""A condition from one function: accept a trial when ``fn(origin, trial) <= 0``.
+    r"""Makes a condition that accepts a trial when ``fn(origin, trial) <= 0``.
 
     Args:
       fn: ``(origin, trial) -> excess`` in loss units, or a ``Verdict`` for a
-        two-sided test. A NaN counts as too long; differences below
-        ``origin.rounding`` are forgiven by the engine.
+        two-sided test. A NaN counts as too long. The search ignores differences below
+        the rounding of the loss, ``origin.rounding``.
 
     Returns:
       A condition for ``scale_by_line_search``.
 
     Cost:
-      Nothing beyond the trial's loss evaluation.
+      One loss evaluation per trial.
 
     Example:
       >>> import jax.numpy as jnp, optaxls
@@ -46,7 +46,7 @@ def stateless_condition(fn: Callable[[Origin, Trial], Any]) -> Condition:
       0.5
 
     Reference:
-      Ours.
+      No publication; defined here.
     """
 
     def judge(memory: Memory, origin: Origin, trial: Trial) -> Verdict:
@@ -58,13 +58,15 @@ def stateless_condition(fn: Callable[[Origin, Trial], Any]) -> Condition:
 
 
 def armijo(c: float = 0.1) -> Condition:
-    r"""Sufficient decrease: :math:`f(w_+) \le f(w) + c\,\langle g, w_+ - w\rangle`.
+    r"""Accepts a trial whose loss falls by a share of what the gradient predicts.
 
-    :math:`c` (``c``), :math:`g` the gradient on the same batch. Along
-    :math:`-g` the right side is :math:`f - c\,\eta\,\|g\|^2`.
+    The inequality is :math:`f(w_+) \le f(w) + c\,\langle g, w_+ - w\rangle` with
+    :math:`c` (``c``) and the gradient :math:`g` on the same batch. Along :math:`-g` the
+    right side is :math:`f - c\,\eta\,\|g\|^2`.
 
     Args:
-      c: dimensionless, in (0, 1); 0.1 for networks, 0.5 in the convex theory.
+      c: share of the predicted decrease, dimensionless, in (0, 1); 0.1 for networks,
+        0.5 in the convex theory.
 
     Returns:
       A condition for ``scale_by_line_search``.
@@ -73,7 +75,7 @@ def armijo(c: float = 0.1) -> Condition:
       ValueError: ``c`` lies outside its range.
 
     Cost:
-      Nothing beyond the trial's loss evaluation.
+      One loss evaluation per trial.
 
     Example:
       >>> import jax.numpy as jnp, optaxls
@@ -94,13 +96,13 @@ def armijo(c: float = 0.1) -> Condition:
 
 
 def goldstein(c: float = 0.1) -> Condition:
-    r"""Armijo from above, mirrored from below, so that a step can be too short.
+    r"""Accepts a trial by Armijo's inequality, if it is not too short either.
 
-    :math:`f + (1 - c)\langle g, w_+ - w\rangle \le f(w_+) \le
-    f + c\langle g, w_+ - w\rangle`.
+    The inequalities are :math:`f + (1 - c)\langle g, w_+ - w\rangle \le f(w_+) \le
+    f + c\langle g, w_+ - w\rangle`. A trial that misses the left one is too short.
 
     Args:
-      c: dimensionless, in (0, 1/2).
+      c: share of the predicted decrease, dimensionless, in (0, 1/2).
 
     Returns:
       A condition; pair it with ``backtracking(increase_factor > 1)``.
@@ -109,7 +111,7 @@ def goldstein(c: float = 0.1) -> Condition:
       ValueError: ``c`` lies outside its range.
 
     Cost:
-      Nothing beyond the trial's loss evaluation.
+      One loss evaluation per trial.
 
     Example:
       >>> import jax.numpy as jnp, optaxls
@@ -134,13 +136,13 @@ def goldstein(c: float = 0.1) -> Condition:
 
 
 def always_accept() -> Condition:
-    """Accepts every trial whose loss is finite: a guard against NaN and nothing else.
+    """Accepts every trial whose loss is finite, even if the loss rises.
 
     Returns:
       A condition for ``scale_by_line_search``.
 
     Cost:
-      One loss evaluation per step where all is well.
+      One loss evaluation per step as long as the losses are finite.
 
     Example:
       >>> import jax.numpy as jnp, optaxls
@@ -153,7 +155,7 @@ def always_accept() -> Condition:
       [0.5]
 
     Reference:
-      Ours.
+      No publication; defined here.
     """
     return stateless_condition(
         lambda origin, trial: Verdict(jnp.full_like(trial.value, -jnp.inf))

@@ -1,4 +1,4 @@
-"""Conditions that compare a trial with the past losses."""
+"""Conditions that compare the loss of a trial with the losses of past batches."""
 
 from typing import Any, NamedTuple
 
@@ -19,7 +19,11 @@ from optaxls.parts.types import Condition, Origin, Outcome, Trial, Verdict, keep
 
 
 class ZhangHagerMemory(NamedTuple):
-    """Weighted mean of the losses so far, sum of their weights, typical deviation."""
+    """The weighted mean of the losses so far, its total weight, their deviation.
+
+    ``mean_value`` is in loss units, ``total_weight`` counts losses. ``deviation`` holds
+    the typical distance of a loss from the mean.
+    """
 
     mean_value: jax.Array
     total_weight: jax.Array
@@ -27,36 +31,37 @@ class ZhangHagerMemory(NamedTuple):
 
 
 def zhang_hager(c: float = 0.5, decay: float = 1.0) -> Condition:
-    r"""Nonmonotone Armijo against a weighted mean of the past mini-batch losses.
+    r"""Accepts a trial by Armijo's inequality against a mean of the past batch losses.
 
     :math:`f(w_+) \le \max(C_k, f(w)) + c\,\langle g, w_+ - w\rangle` with
     :math:`Q_k = \xi Q_{k-1} + 1` and
-    :math:`C_k = (\xi Q_{k-1} C_{k-1} + f(w))/Q_k`. A loss enters the mean as at most
-    ten typical deviations above it. Published code keeps a batch that exploded
-    in its mean for good.
+    :math:`C_k = (\xi Q_{k-1} C_{k-1} + f(w))/Q_k`. A loss far above the mean enters
+    it as one that is ten typical deviations above. In published code, one exploded
+    batch raises the mean for good.
 
-    As published, :math:`\xi = 1` never forgets. Where the scale of the loss falls for
-    good, by a hundred say, steps may climb up to the old mean, and that takes a hundred
-    times the steps before to come down. Take 0.9 there, or a new state.
+    As published, :math:`\xi = 1` never forgets. After the losses have fallen by a
+    factor of 100, say, steps may climb up to the old mean. The mean then takes a
+    hundred times as many steps to come down. Take 0.9 there, or a new state.
 
     Args:
-      c: dimensionless, in (0, 1).
-      decay: xi in [0, 1]: 0 is monotone Armijo, 1 the mean of all losses so far.
-        1 is the paper's choice and best on networks; where losses fall by many orders
-        (least squares), the mean never forgets and the search stalls: take 0.9 or less.
+      c: share of the predicted decrease, dimensionless, in (0, 1).
+      decay: xi, weight of the past, dimensionless, in [0, 1]. 0 is ``armijo``, 1 gives
+        the mean of all losses so far. 1 is the paper's choice and best on networks.
+        Where losses fall by many orders (least squares), it makes the search stall:
+        take 0.9 or less.
 
     Returns:
       A condition for ``scale_by_line_search``.
 
     State:
-      ``mean_value`` C and ``total_weight`` Q, scalars; ``deviation``: the typical
-      distance of a loss from C, and the last promised decrease.
+      ``mean_value`` C, in loss units, and ``total_weight`` Q, scalars; ``deviation``:
+      the typical distance of a loss from C, and the last promised decrease.
 
     Raises:
       ValueError: an argument lies outside its range.
 
     Cost:
-      Nothing beyond the trial's loss evaluation.
+      One loss evaluation per trial.
 
     Example:
       >>> import jax.numpy as jnp, optax, optaxls
@@ -87,8 +92,8 @@ def zhang_hager(c: float = 0.5, decay: float = 1.0) -> Condition:
         value, old = origin.value, memory.mean_value
         entered = loss_at_most_tenfold(value, old, memory.deviation)
         mean = (old_weight * old + entered) / weight
-        known = memory.total_weight > 0
-        deviation = with_loss(memory.deviation, value, old, known)
+        has_mean = memory.total_weight > 0
+        deviation = with_loss(memory.deviation, value, old, has_mean)
         return ZhangHagerMemory(mean, weight, deviation)
 
     def judge(memory: ZhangHagerMemory, origin: Origin, trial: Trial) -> Verdict:
@@ -108,34 +113,40 @@ def zhang_hager(c: float = 0.5, decay: float = 1.0) -> Condition:
 
 
 class WindowMemory(NamedTuple):
-    """The last losses, newest first, -inf where there was none; typical deviation."""
+    """The last losses, newest first, and their typical deviation.
+
+    An entry of ``recent_values`` is -inf as long as there was no loss for it, so that
+    it is never the largest.
+    """
 
     recent_values: jax.Array
     deviation: DeviationMemory
 
 
 def window_armijo(c: float = 0.1, window: int = 10) -> Condition:
-    r"""Nonmonotone Armijo against the largest of the last ``window`` losses.
+    r"""Accepts a trial by Armijo's inequality against the largest of the last losses.
 
-    :math:`f(w_+) \le \max_{0 \le j < M} f_{k-j} + c\,\langle g, w_+ - w\rangle`, the
-    present loss included. A loss enters the window as at most ten typical deviations
-    above that, as in ``zhang_hager``.
+    :math:`f(w_+) \le \max_{0 \le j < M} f_{k-j} + c\,\langle g, w_+ - w\rangle`, where
+    :math:`M` (``window``) losses include the present one. A loss far above the largest
+    enters as one that is ten typical deviations above it. So one exploded batch does
+    not let the loss rise without limit.
 
     Args:
-      c: dimensionless, in (0, 1).
-      window: M, number of losses, >= 1; 1 is monotone Armijo.
+      c: share of the predicted decrease, dimensionless, in (0, 1).
+      window: M, number of losses, >= 1; 1 is ``armijo``.
 
     Returns:
       A condition for ``scale_by_line_search``.
 
     State:
-      ``recent_values``, shape (window,); ``deviation`` as in ``zhang_hager``.
+      ``recent_values``, shape (window,), in loss units; ``deviation``: the typical
+      distance of a loss from the largest one, and the last promised decrease.
 
     Raises:
       ValueError: an argument lies outside its range.
 
     Cost:
-      Nothing beyond the trial's loss evaluation.
+      One loss evaluation per trial.
 
     Example:
       >>> import jax.numpy as jnp, optaxls
@@ -160,9 +171,9 @@ def window_armijo(c: float = 0.1, window: int = 10) -> Condition:
     def observe(memory: WindowMemory, origin: Origin) -> WindowMemory:
         values, largest = memory.recent_values, jnp.max(memory.recent_values)
         value = origin.value.astype(values.dtype)
-        known = jnp.isfinite(largest)
+        has_loss = jnp.isfinite(largest)
         entered = loss_at_most_tenfold(value, largest, memory.deviation)
-        deviation = with_loss(memory.deviation, value, largest, known)
+        deviation = with_loss(memory.deviation, value, largest, has_loss)
         return WindowMemory(jnp.roll(values, 1).at[0].set(entered), deviation)
 
     def judge(memory: WindowMemory, origin: Origin, trial: Trial) -> Verdict:
@@ -180,18 +191,20 @@ def window_armijo(c: float = 0.1, window: int = 10) -> Condition:
 
 
 class SmoothedMemory(NamedTuple):
-    """Averages over the searches so far, in loss units and loss per unit step size.
+    """Running means of the decrease and the steepness over the searches so far.
 
-    They start from 0; ``share_seen`` in [0, 1) is the weight of what has been seen.
+    ``mean_decrease`` is in loss units, ``mean_steepness`` in loss units per unit step
+    size. Both start from 0. ``past_weight`` in [0, 1) is the total weight of the
+    searches in them; dividing by it corrects for the start.
     """
 
     mean_decrease: jax.Array
     mean_steepness: jax.Array
-    share_seen: jax.Array
+    past_weight: jax.Array
 
 
 def smoothed_armijo(c: float = 0.5, decay: float = 0.9) -> Condition:
-    r"""Armijo with both sides averaged over the past searches.
+    r"""Accepts a trial by Armijo's inequality, averaged over the past searches.
 
     With the decrease :math:`\Delta = f(w) - f(w_+)` and the steepness
     :math:`G = -\langle g, d\rangle`, accept when
@@ -200,26 +213,26 @@ def smoothed_armijo(c: float = 0.5, decay: float = 0.9) -> Condition:
       \beta \bar\Delta + (1 - \beta)\Delta \ge c\,\eta\,\bar G,\qquad
       \bar G \leftarrow \beta \bar G + (1 - \beta) G
 
-    and then :math:`\bar\Delta \leftarrow \beta\bar\Delta + (1-\beta)\Delta`. One bad
-    batch no longer cuts the step; a single step may raise its batch's loss. A batch
-    enters as at most ten times as steep as is typical, and a failed search lets both
-    averages fade.
+    and then :math:`\bar\Delta \leftarrow \beta\bar\Delta + (1-\beta)\Delta`. So one bad
+    batch does not cut the step, and a single step may raise the loss of its batch. A
+    batch steeper than ten times the average enters as one ten times as steep. A failed
+    search multiplies both averages by :math:`\beta`.
 
     Args:
-      c: dimensionless, in (0, 1).
-      decay: beta, weight of the past, in [0, 1); 0 is Armijo.
+      c: share of the predicted decrease, dimensionless, in (0, 1).
+      decay: beta, weight of the past, dimensionless, in [0, 1); 0 is ``armijo``.
 
     Returns:
       A condition for ``scale_by_line_search``.
 
     State:
-      ``mean_decrease``, ``mean_steepness``, ``share_seen``, scalars.
+      ``mean_decrease``, ``mean_steepness``, ``past_weight``, scalars.
 
     Raises:
       ValueError: an argument lies outside its range.
 
     Cost:
-      Nothing beyond the trial's loss evaluation.
+      One loss evaluation per trial.
 
     Example:
       >>> import jax.numpy as jnp, optaxls
@@ -246,30 +259,34 @@ def smoothed_armijo(c: float = 0.5, decay: float = 0.9) -> Condition:
 
     def judge(memory: SmoothedMemory, origin: Origin, trial: Trial) -> Verdict:
         decrease = smooth(memory.mean_decrease, origin.value - trial.value)
-        # On a path that bends, the promised decrease is no multiple of the step size.
+        # On a curved path the promised decrease is not proportional to the step size,
+        # so it comes from the displacement.
         promised = smooth(trial.step_size * memory.mean_steepness, -trial.linear_change)
-        # In units of this loss, in which differences are forgiven.
+        # Divided below by the weight of this batch. That puts the excess in units of
+        # its loss, as the rounding that the search ignores.
         excess = c * promised - decrease
         return Verdict(excess / (1 - decay))
 
     def commit(
         memory: SmoothedMemory, origin: Origin, outcome: Outcome
     ) -> SmoothedMemory:
-        # A failed search says nothing of the rest; but its averages may be to blame,
-        # and so both fade, until the test is Armijo's.
+        # After a failed search the averages fade, since they may have asked for more
+        # than any step can give. Once they have faded, the test is Armijo's.
         searched = outcome.num_trials > 0
         faded = jax.tree.map(lambda mean: decay * mean, memory)
-        # A batch that exploded enters as one ten times as steep as is typical.
-        known = memory.share_seen > 0
-        typical = memory.mean_steepness / jnp.where(known, memory.share_seen, 1)
+        # An exploded batch enters as one ten times as steep as is typical: its decrease
+        # is scaled by the same factor as its steepness.
+        any_search = memory.past_weight > 0
+        typical = memory.mean_steepness / jnp.where(any_search, memory.past_weight, 1)
         steepness = at_most_tenfold(-origin.slope, typical)
         weight = steepness / jnp.where(origin.slope < 0, -origin.slope, 1)
         decrease = weight * (origin.value - outcome.trial.value)
         new = SmoothedMemory(
-            # Below 0 it would ask of every later step to make up for the past.
+            # A negative mean would demand that later steps decrease the loss by more,
+            # to make up for past increases.
             jnp.maximum(smooth(memory.mean_decrease, decrease), 0),
             smooth(memory.mean_steepness, weight * -origin.slope),
-            smooth(memory.share_seen, jnp.ones_like(decrease)),
+            smooth(memory.past_weight, jnp.ones_like(decrease)),
         )
         entered = trees.select(outcome.accepted, new, faded)
         return trees.select(searched, entered, memory)

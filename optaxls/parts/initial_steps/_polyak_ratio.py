@@ -1,4 +1,4 @@
-"""The one Polyak ratio, guarded, that every Polyak step size shares."""
+"""The Polyak ratio that all Polyak step sizes share, safe against division by 0."""
 
 from typing import Any
 
@@ -11,12 +11,12 @@ from optaxls.parts.types import Origin
 def polyak_ratio(
     origin: Origin, polyak_c: Any, lower_bound: Any, eps: Any
 ) -> jax.Array:
-    r"""``max(f - f*, 0) / (c * (-slope) + eps)``.
+    r"""The Polyak step size ``max(f - f*, 0) / (c * (-slope) + eps)``, never negative.
 
-    Along the negative gradient ``-slope`` is the squared gradient norm; along a
-    preconditioned one it is the norm that the preconditioner induces. A loss at or
-    below its bound gives 0, never a negative step. An ascent direction
-    gives 0 as well. ``origin.lower_bound``, given per batch, overrules the rule's.
+    Along the negative gradient ``-slope`` is the squared gradient norm. Along a
+    preconditioned one it is the squared norm that the preconditioner induces. A loss
+    at or below its lower bound f* gives 0, and so does a direction along which the
+    loss rises. ``origin.lower_bound``, given for one batch, replaces ``lower_bound``.
     """
     bound = lower_bound if origin.lower_bound is None else origin.lower_bound
     gap = jnp.maximum(origin.value - bound, 0)

@@ -1,4 +1,4 @@
-"""The way back from a failed search, shared by the initial steps that remember one."""
+"""What an initial step remembers after a failed search, and when it goes back."""
 
 from typing import Any, NamedTuple
 
@@ -7,55 +7,66 @@ import jax.numpy as jnp
 
 from optaxls.parts.types import Outcome
 
-# A step this much shorter than the one before is doubted until the next batch agrees.
+# A step below this share of the last one counts as collapsed. That may be the fault
+# of one batch, so that a second batch has to confirm it.
 COLLAPSE = 0.01
 
 
 class ResumeMemory(NamedTuple):
-    """A number that searches leave behind, and the way back from a failed one.
+    """Where the next search starts, and where searches started before they failed.
 
-    ``level`` is what the next proposal starts from. While searches fail,
-    ``earlier_level`` is the level before the first failure. ``credit`` says whether it
-    is worth going back to: 2 once a search from it succeeded, 1 before that and while
-    no more than one has failed, 0 after going back.
+    ``start`` is the number that the next proposal is made from: a step size for
+    ``grow``, a number of backtracks for ``polyak``. ``earlier_start`` is what ``start``
+    was before the first of the searches that failed in a row. ``failing`` says whether
+    the last search failed.
+
+    ``trust`` says whether it is worth going back to ``earlier_start``. It is 2 once
+    a search has succeeded. It is 1 before that, until a second search in a row fails.
+    It is 0 after that failure, and after going back.
     """
 
-    level: jax.Array
-    earlier_level: jax.Array
-    credit: jax.Array
+    start: jax.Array
+    earlier_start: jax.Array
+    trust: jax.Array
     failing: jax.Array
 
 
-def start(level: Any, dtype: Any) -> ResumeMemory:
-    level = jnp.asarray(level, dtype)
+def new_memory(start: Any, dtype: Any) -> ResumeMemory:
+    """The memory before the first search, which starts from ``start``."""
+    start = jnp.asarray(start, dtype)
     no = jnp.zeros((), bool)
-    return ResumeMemory(level, level, jnp.ones((), jnp.int32), no)
+    return ResumeMemory(start, start, jnp.ones((), jnp.int32), no)
 
 
 def resume(
-    memory: ResumeMemory, outcome: Outcome, level: jax.Array, collapsed: jax.Array
+    memory: ResumeMemory, outcome: Outcome, start: jax.Array, collapsed: jax.Array
 ) -> ResumeMemory:
-    """Goes on from ``level``, where the search stands, unless the batch was to blame.
+    """The memory after a search, whose end is ``start`` unless one batch was to blame.
 
-    A failed search is resumed where it stopped: that is what finds the scale when the
-    first guess was far off. But if the resumed search accepts its very first trial, the
-    step was not too long for this batch, so the failure was the other batch's: back to
-    the level before it. Only once, lest two levels alternate for ever; and not where
-    several batches refused a level that never worked. A search from a level that did
-    work, accepted only far below it (``collapsed``), counts as failed here: an exploded
-    batch would else cost as many epochs as it takes to grow back.
+    After a failed search the next one starts where it stopped. So the searches find the
+    scale of the step size even if the first guess was far off. If the next search then
+    accepts its first trial, the step was not too long for its batch. So the failure was
+    due to the other batch, and the search after that starts from ``earlier_start``.
+
+    It goes back only once, since otherwise two starts could alternate for ever. It does
+    not go back to a start that several batches refused and from which no search ever
+    succeeded.
+
+    ``collapsed`` says that the accepted step is far shorter than the last one. After an
+    earlier success, such a search counts as failed. Otherwise one exploded batch would
+    cost as many epochs as the step size takes to grow back.
     """
     searched = outcome.num_trials > 0
-    collapsed = collapsed & (memory.credit == 2)
+    collapsed = collapsed & (memory.trust == 2)
     failed = searched & (~outcome.accepted | collapsed)
     succeeded = searched & ~failed
     first_try = succeeded & (outcome.num_trials == 1)
-    back = memory.failing & first_try & (memory.credit > 0)
-    refused_again = failed & memory.failing & (memory.credit < 2)
-    credit = jnp.where(succeeded, 2, jnp.where(refused_again, 0, memory.credit))
+    back = memory.failing & first_try & (memory.trust > 0)
+    refused_again = failed & memory.failing & (memory.trust < 2)
+    trust = jnp.where(succeeded, 2, jnp.where(refused_again, 0, memory.trust))
     return ResumeMemory(
-        level=jnp.where(back, memory.earlier_level, level),
-        earlier_level=jnp.where(memory.failing, memory.earlier_level, memory.level),
-        credit=jnp.where(back, 0, credit),
+        start=jnp.where(back, memory.earlier_start, start),
+        earlier_start=jnp.where(memory.failing, memory.earlier_start, memory.start),
+        trust=jnp.where(back, 0, trust),
         failing=jnp.where(searched, failed, memory.failing),
     )

@@ -1,4 +1,4 @@
-"""The step size of the secant equation."""
+"""The Barzilai-Borwein step size, from the last change of the gradient."""
 
 from typing import Any, NamedTuple
 
@@ -10,7 +10,7 @@ from optaxls.parts.types import InitialStep, Origin, Outcome
 
 
 class BarzilaiBorweinMemory(NamedTuple):
-    """The last params and gradient, and the step size that led away from them."""
+    """The params and the gradient at the last step, and the step size it took."""
 
     last_params: Any
     last_grad: Any
@@ -22,19 +22,19 @@ def barzilai_borwein(
     min_step_size: float = 1e-10,
     max_step_size: float = 1e10,
 ) -> InitialStep:
-    r"""The step size of the secant equation.
+    r"""Starts every search from the step size that the last two gradients suggest.
 
     :math:`\eta = \langle s, s\rangle / \langle s, y\rangle`, where :math:`s` and
-    :math:`y` are the last changes of params and gradient, clipped to
-    [``min_step_size``, ``max_step_size``]. Where the curvature
-    :math:`\langle s, y\rangle` is not positive the last step size is proposed again.
-    Made for the plain negative gradient of one fixed loss (full batch): between
-    different mini-batches :math:`y` is mostly noise.
+    :math:`y` are the last changes of params and gradient. It is clipped to
+    [``min_step_size``, ``max_step_size``]. If the curvature
+    :math:`\langle s, y\rangle` is not positive, the last step size is proposed again.
+    The formula is made for the plain negative gradient of one fixed loss (full batch).
+    Between different mini-batches :math:`y` is mostly noise.
 
     Args:
-      initial_step_size: > 0, for the first step.
-      min_step_size: > 0.
-      max_step_size: > 0.
+      initial_step_size: proposed at the first step, > 0.
+      min_step_size: the shortest proposal, > 0.
+      max_step_size: the longest proposal, > 0.
 
     Returns:
       An initial step; pair it with ``window_armijo`` for the spectral gradient method.
@@ -77,7 +77,7 @@ def barzilai_borwein(
         change = jax.tree.map(jnp.subtract, origin.params, memory.last_params)
         bend = jax.tree.map(jnp.subtract, origin.grad, memory.last_grad)
         curvature = trees.inner(change, bend, dtype)
-        # All-zero memories are the first step: there is no secant yet.
+        # A remembered gradient of 0 means the first step, which has no last change.
         secant = (trees.sqnorm(memory.last_grad, dtype) > 0) & (curvature > 0)
         ratio = trees.sqnorm(change, dtype) / jnp.where(secant, curvature, 1)
         step_size = jnp.where(secant, ratio, memory.last_step)

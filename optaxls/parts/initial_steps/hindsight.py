@@ -1,4 +1,4 @@
-"""A step size judged in hindsight, by a slope on a fresh batch."""
+"""An initial step that learns from the next batch whether past steps were too long."""
 
 from typing import Any, NamedTuple
 
@@ -11,17 +11,25 @@ from optaxls.parts.types import InitialStep, Origin, Outcome
 
 
 class HindsightMemory(NamedTuple):
-    """The mean iterate, slopes and losses so far, the step size.
+    """What ``hindsight`` remembers: a mean of the params, averages and step sizes.
 
-    ``way_slope``: the slope of the last batch along the offset from the mean iterate.
-    ``mean_abs_value``: the typical size of the loss. ``mean_steepness``: the typical
-    slope along the direction, per unit of distance. ``mean_decrease``: the decrease
-    that steps typically promised, before a brake. ``hindsight_step``: the step size
-    that the next correction starts from. ``recent_step``: the longest taken of late.
+    ``mean_params``: the mean of the params at all steps so far, the j-th with weight j.
+    ``offset_slope``: the inner product of the last batch's gradient and the offset of
+    the params from that mean, in loss units. ``mean_slope``, ``mean_abs_slope``: its
+    running mean, and that of its absolute value.
+
+    ``mean_abs_value``: the typical absolute value of the loss. ``mean_steepness``: the
+    typical slope along the direction, in loss units per unit of distance.
+    ``mean_decrease``: the decrease of the loss that steps typically promised, before
+    ``hindsight`` shortened any of them.
+
+    ``hindsight_step``: the step size that the next correction starts from.
+    ``recent_step``: the longest step size taken lately. ``num_averaged``: the number of
+    iterates in ``mean_params``.
     """
 
     mean_params: Any
-    way_slope: jax.Array
+    offset_slope: jax.Array
     mean_slope: jax.Array
     mean_abs_slope: jax.Array
     mean_abs_value: jax.Array
@@ -29,11 +37,11 @@ class HindsightMemory(NamedTuple):
     mean_decrease: jax.Array
     hindsight_step: jax.Array
     recent_step: jax.Array
-    num_judged: jax.Array
+    num_averaged: jax.Array
 
 
 class _Observed(NamedTuple):
-    """The memory before and after a look back, and the step size that follows."""
+    """The memory before and after a new batch, and the corrected step size."""
 
     before: HindsightMemory
     after: HindsightMemory
@@ -41,131 +49,149 @@ class _Observed(NamedTuple):
 
 
 def _weight(memory: HindsightMemory, dtype: Any) -> jax.Array:
-    """Of the newest iterate in the mean: 2 / (k + 1), the mean of weights 1, 2, ... k.
+    """The weight of the newest iterate in the mean of k iterates: 2 / (k + 1).
 
-    Half of the weight lies on the last three tenths of a run: its start is forgotten,
-    and the horizon still grows with k.
+    So the j-th iterate has a weight in proportion to j. Half of the total weight lies
+    on the last three tenths of a run. The mean forgets the start of the run, and still
+    averages over more and more iterates.
     """
-    return 2 / (jnp.maximum(memory.num_judged, 1).astype(dtype) + 1)
+    return 2 / (jnp.maximum(memory.num_averaged, 1).astype(dtype) + 1)
 
 
 def _mean_with(memory: HindsightMemory, params: Any) -> Any:
-    """The mean iterate including ``params``; integer leaves stay as they are.
+    """The mean of the iterates with ``params`` included; integer leaves do not change.
 
-    Where none was judged yet the mean is what the params were at ``init``, and the
-    first step makes it ``params``: with a weight of one, like the second.
-    The params are read when the next step starts, so that whatever was chained after
-    the rule is part of the way. Averaged in float32: near the end of a run a bfloat16
-    mean would not move.
+    Before the first step the mean is the params at ``init``. The first two iterates
+    have a weight of one, so that each replaces the mean. The params are read when
+    the next step starts. So they include what transformations chained after this one
+    added to the update. The mean is in float32 at least, since near the end of a run a
+    bfloat16 mean would not move.
     """
     weight = _weight(memory, memory.mean_slope.dtype)
 
     def leaf(mean, w):
         if not trees.is_inexact(w):
             return mean
-        # Not of w less the mean, of which the slope is taken: a difference that both
-        # use would be kept, a copy of the params.
+        # ``_offset_slope`` computes w - mean. This computes mean - w, so that XLA does
+        # not share the two, which would keep one more copy of the params alive.
         return mean - weight.astype(jnp.real(mean).dtype) * (mean - w)
 
     return jax.tree.map(leaf, memory.mean_params, params)
 
 
-def _slope_of_way(memory: HindsightMemory, origin: Origin) -> jax.Array:
-    """``<g, w - mean>`` with the mean that includes w, without forming that mean.
+def _offset_slope(memory: HindsightMemory, origin: Origin) -> jax.Array:
+    """The slope ``<g, w - mean>`` in loss units, with a mean that includes w.
 
-    Its distance from w is that of the mean before, times 1 less the weight of w.
+    That mean is not formed, which saves a copy of the params: its offset from w is
+    that of the mean before, times 1 less the weight of w.
     """
     dtype = memory.mean_slope.dtype
-    way = trees.difference(origin.params, memory.mean_params)
-    return (1 - _weight(memory, dtype)) * trees.inner(origin.grad, way, dtype)
+    offset = trees.difference(origin.params, memory.mean_params)
+    return (1 - _weight(memory, dtype)) * trees.inner(origin.grad, offset, dtype)
 
 
 def _steepness(origin: Origin) -> jax.Array:
+    """The absolute slope along the direction, in loss units per unit of distance."""
     length = jnp.sqrt(origin.direction_sqnorm)
     return jnp.abs(origin.slope) / jnp.where(length > 0, length, 1)
 
 
-def _judged(memory: HindsightMemory, origin: Origin, decay: Any) -> HindsightMemory:
-    """The memory after a look back from ``origin``, the step size not yet changed."""
-    way_slope = _slope_of_way(memory, origin)
-    seen = (memory.num_judged - 1).astype(way_slope.dtype)
-    typical = memory.mean_abs_slope / jnp.maximum(1 - decay**seen, 1 - decay)
-    # The first slope is compared with what the steps so far promised: both are
-    # differences of losses.
-    typical = jnp.where(seen > 1, typical, memory.mean_decrease)
-    slope = at_most_tenfold(way_slope, typical)
+def _updated(memory: HindsightMemory, origin: Origin, decay: Any) -> HindsightMemory:
+    """The memory with a new batch in its averages; the step sizes do not change."""
+    offset_slope = _offset_slope(memory, origin)
+    # The divisor corrects for an average that started from 0.
+    num_slopes = (memory.num_averaged - 1).astype(offset_slope.dtype)
+    typical = memory.mean_abs_slope / jnp.maximum(1 - decay**num_slopes, 1 - decay)
+    # The first slope has no earlier one to be compared with. The decrease that the
+    # steps so far promised takes its place: both are differences of losses.
+    typical = jnp.where(num_slopes > 1, typical, memory.mean_decrease)
+    slope = at_most_tenfold(offset_slope, typical)
     value, steepness = jnp.abs(origin.value), _steepness(origin)
 
     def mean(old: jax.Array, number: jax.Array) -> jax.Array:
         return decay * old + (1 - decay) * at_most_tenfold(number, old)
 
     new = memory._replace(
-        way_slope=way_slope,
+        offset_slope=offset_slope,
         mean_slope=decay * memory.mean_slope + (1 - decay) * slope,
         mean_abs_slope=decay * memory.mean_abs_slope + (1 - decay) * jnp.abs(slope),
         mean_abs_value=mean(memory.mean_abs_value, value),
         mean_steepness=mean(memory.mean_steepness, steepness),
     )
     first = memory._replace(mean_abs_value=value, mean_steepness=steepness)
-    return trees.select(memory.num_judged > 0, new, first)
+    return trees.select(memory.num_averaged > 0, new, first)
 
 
 def _corrected(
-    memory: HindsightMemory, seen: HindsightMemory, rate: Any, tolerance: Any
+    memory: HindsightMemory, updated: HindsightMemory, rate: Any, tolerance: Any
 ):
-    """The step size before ``memory``, corrected by what was ``seen``."""
-    known = seen.mean_abs_slope > 0
-    ratio = seen.mean_slope / jnp.where(known, seen.mean_abs_slope, 1)
-    # After two steps there is a way; without any slope along it they are too short to
-    # move the params at all.
-    unmoved = jnp.where(memory.num_judged > 1, 1, 0)
-    excess = jnp.where(known, jnp.clip(tolerance - ratio, -1, 1), unmoved)
-    gain = rate / (memory.num_judged + 10).astype(excess.dtype)
+    """The step size in ``memory``, made longer or shorter by the averaged slopes.
+
+    ``updated`` is the memory with the new batch. A ratio of its slopes above
+    ``tolerance`` shortens the step size, one below it lengthens the step size.
+    """
+    any_slope = updated.mean_abs_slope > 0
+    ratio = updated.mean_slope / jnp.where(any_slope, updated.mean_abs_slope, 1)
+    # After two steps there is an offset. If the slope along it is exactly 0, the steps
+    # are so short that rounding undoes them: they grow at the full rate.
+    unmoved = jnp.where(memory.num_averaged > 1, 1, 0)
+    excess = jnp.where(any_slope, jnp.clip(tolerance - ratio, -1, 1), unmoved)
+    gain = rate / (memory.num_averaged + 10).astype(excess.dtype)
     return memory.hindsight_step * jnp.exp(gain * excess)
 
 
-def _decrease_rate(seen: HindsightMemory, origin: Origin) -> jax.Array:
-    """The decrease that a step promises, per unit of step size.
+def _decrease_rate(updated: HindsightMemory, origin: Origin) -> jax.Array:
+    """The decrease of the loss that a step promises, per unit of step size.
 
-    A batch that is fitted has no slope, so that no step along its direction seems too
-    long. The others pay for it: a direction such as the sign is as long as ever. So the
-    typical slope counts as well.
+    A batch that the model fits has a slope near 0, so its own slope would allow any
+    step size. Where the length of the direction does not shrink with the gradient, as
+    with its sign, such a step harms the other batches. So the slope counts as no less
+    than the typical one.
     """
-    typical = seen.mean_steepness * jnp.sqrt(origin.direction_sqnorm)
+    typical = updated.mean_steepness * jnp.sqrt(origin.direction_sqnorm)
     typical = jnp.where(jnp.isfinite(typical), typical, 0)
     return jnp.maximum(-origin.slope, typical)
 
 
-def _brake(step_size: jax.Array, seen: HindsightMemory, origin: Origin) -> jax.Array:
-    """A step size that promises no more decrease than the loss is large.
+def _shortened(
+    step_size: jax.Array, updated: HindsightMemory, origin: Origin
+) -> jax.Array:
+    """The step size, or the longest that promises no more decrease than the loss.
 
-    A hundredth of the typical loss is always allowed, so that a loss may become
-    negative: the loss of one batch alone would hold it back at 0 for good.
+    A hundredth of the typical loss is always allowed. With the limit of the present
+    loss alone, the steps would shrink to 0 as the loss approaches 0, and no loss could
+    become negative.
 
-    Losses a hundred times smaller than what steps typically promise are measured from
-    elsewhere, such as from where the step starts. They brake nothing.
+    The limit does not apply if the typical loss is less than a hundredth of the
+    typical promised decrease. Such a loss has an arbitrary zero, for example its value
+    where the step starts, and its size says nothing about the step.
     """
-    most = jnp.maximum(jnp.abs(origin.value), seen.mean_abs_value / 100)
-    rate = _decrease_rate(seen, origin)
-    # A quotient, not a product that may overflow.
+    most = jnp.maximum(jnp.abs(origin.value), updated.mean_abs_value / 100)
+    rate = _decrease_rate(updated, origin)
+    # The comparison is with a quotient, since step size times rate may overflow.
     longest = most / jnp.where(rate > 0, rate, 1)
-    measures = 100 * seen.mean_abs_value > seen.mean_decrease
-    brakes = (seen.num_judged > 0) & measures & (rate > 0)
-    return jnp.where(brakes, jnp.minimum(step_size, longest), step_size)
+    has_scale = 100 * updated.mean_abs_value > updated.mean_decrease
+    limits = (updated.num_averaged > 0) & has_scale & (rate > 0)
+    return jnp.where(limits, jnp.minimum(step_size, longest), step_size)
 
 
 def _mean_decrease(
     memory: HindsightMemory, promised: jax.Array, decay: Any
 ) -> jax.Array:
-    """The typical promise, with that of one more step: at most tenfold."""
+    """The typical promised decrease, averaged with that of one more step.
+
+    The new one counts as at most ten times the old average.
+    """
     old = memory.mean_decrease
-    # One that overflowed says nothing.
+    # A promise that overflowed is left out: it would make the average infinite.
     promised = jnp.where(jnp.isfinite(promised), promised, old)
     mean = decay * old + (1 - decay) * at_most_tenfold(promised, old)
     return jnp.where(old > 0, mean, promised)
 
 
 def _wide(params: Any) -> Any:
+    """The params in float32 or wider; integer leaves keep their dtype."""
+
     def leaf(w):
         if not trees.is_inexact(w):
             return jnp.asarray(w)
@@ -180,7 +206,7 @@ def hindsight(
     decay: float = 0.9,
     initial_step_size: float = 1.0,
 ) -> InitialStep:
-    r"""The last step size, corrected by what the way come so far looks like from here.
+    r"""Adjusts the step size by a new batch's slope along the past steps.
 
     .. math::
       h = \langle g, w - \bar w\rangle,\quad
@@ -190,46 +216,48 @@ def hindsight(
 
     with :math:`\bar w` the mean of the iterates, the j-th with weight j, :math:`\rho`
     (``rate``), :math:`\tau` (``tolerance``), :math:`\beta` (``decay``), :math:`k` steps
-    made. A fresh batch's slope at the end of a displacement that it had no part in:
-    still going down, the steps were too short; climbing, too long. The horizon grows
-    with k, which a test on the same batch cannot do; S / A is free of scale; the gain
-    settles like 1 / k.
+    made. Here h is the slope of a fresh batch along an offset that it had no part in.
+    If the loss still falls along it, the steps were too short. If it rises, they
+    were too long. The offset spans more steps as k grows, which a test on the same
+    batch cannot do. The ratio S / A does not depend on the scale of the loss. The
+    corrections shrink like 1 / k, so that the step size settles.
 
-    The test sees a step that is too long one step late. So none is proposed that
-    promises more decrease than the loss is large:
+    The slope shows a step that is too long only one step later. So no step is proposed
+    that promises more decrease than the loss is large:
     :math:`\eta \max(-\langle g, d\rangle, R\|d\|) \le \max(|f|, V/100)`. V is the
     mean of the batches' :math:`|f|`, R that of
     :math:`|\langle g, d\rangle| / \|d\|`, the typical slope per unit of distance.
 
-    This brake is the one place where the loss's offset counts. It is made for losses
-    that cannot be negative: near 0 it gives the Polyak step, where a network of ReLUs
-    would die of one long step. A batch that is fitted already makes but a short step,
-    however long its direction. A loss far from 0, above or below, is not braked. Nor is
-    one with :math:`V \le D/100`, where D is the decrease that steps typically promise:
-    such losses are measured from elsewhere, often from where the step starts.
+    Only this limit depends on the offset of the loss. It is made for losses that cannot
+    be negative. Near a loss of 0 the limit is the Polyak step size; there one long
+    step can leave the units of a ReLU network inactive for good. A batch that the model
+    fits gets a short step, however long its direction. A loss far above or below 0 is
+    not limited. Nor is one with :math:`V \le D/100`, where D is the decrease that steps
+    typically promise: the zero of such a loss is arbitrary.
 
-    A brake holds for one batch. What is remembered is at most twice the longest step
-    of late (10 steps or so, by ``decay``). A loss of exactly 0 shortens nothing that
-    is remembered. Steps along which no slope is ever seen are too short to move the
-    params, and grow.
+    The limit applies to one batch only. The remembered step size is at most twice the
+    longest one taken lately, over 10 steps or so (by ``decay``). A loss of exactly 0
+    does not shorten it. If the slopes are all exactly 0, the steps are too short to
+    move the params, and the step size grows.
 
     Args:
-      rate: dimensionless, > 0.
-      tolerance: the S / A aimed at, in [-1, 1]; some overshoot by default, since the
-        mean lies behind.
+      rate: size of the corrections, dimensionless, > 0.
+      tolerance: the ratio S / A aimed at, dimensionless, in [-1, 1]. The default lets
+        steps overshoot a little, since the mean lies behind the present params.
       decay: weight of the past in S and A, in [0, 1).
       initial_step_size: > 0, for the first step; ``bracketing`` behind the gate
         ``first(1)`` finds a better one.
 
     Returns:
-      An initial step. After a search it goes on from the step size found, after one
-      that failed from where that stopped, unless it shrank by twelve decades.
+      An initial step. After a search the next correction starts from the step size that
+      the search ended with, also if it failed. A failed search that shrank the step by
+      twelve decades is ignored.
 
     State:
-      ``hindsight_step``, ``way_slope`` (h), ``mean_slope``, ``mean_abs_slope``,
+      ``hindsight_step``, ``offset_slope`` (h), ``mean_slope``, ``mean_abs_slope``,
       ``mean_abs_value`` (V), ``mean_steepness`` (R), ``mean_decrease`` (D),
       ``recent_step``, scalars; ``mean_params``, like params, float32 or wider;
-      ``num_judged``, int32. A batch that is not finite leaves all of them.
+      ``num_averaged``, int32. A batch that is not finite changes none of them.
 
     Raises:
       ValueError: an argument lies outside its range.
@@ -249,8 +277,8 @@ def hindsight(
       True
 
     Reference:
-      Ours; a Wolfe curvature condition (Nocedal and Wright 2006, equation 3.6b),
-      applied one step later.
+      No publication; defined here. It applies the Wolfe curvature condition (Nocedal
+      and Wright 2006, equation 3.6b) one step later.
     """
     checks.require("rate", rate, "(0, inf)")
     checks.require("tolerance", tolerance, "[-1, 1]")
@@ -266,36 +294,38 @@ def hindsight(
         )
 
     def observe(memory: HindsightMemory, origin: Origin) -> _Observed:
-        after = _judged(memory, origin, decay)
+        after = _updated(memory, origin, decay)
         return _Observed(memory, after, _corrected(memory, after, rate, tolerance))
 
     def propose(observed: _Observed, origin: Origin) -> jax.Array:
-        return _brake(observed.step_size, observed.after, origin)
+        return _shortened(observed.step_size, observed.after, origin)
 
     def commit(
         observed: _Observed, origin: Origin, outcome: Outcome
     ) -> HindsightMemory:
-        memory, seen, judged = observed
+        before, after, corrected = observed
         applied, searched = outcome.end_step, outcome.num_trials > 0
-        # What is judged are the steps taken: one much longer than those, because brakes
-        # or a cap held it back, would take long to come down to where it matters.
-        # A loss of exactly 0 is a rounded one, whose brake says nothing of the steps.
-        kept_share = jnp.where(origin.value == 0, 1, decay)
-        recent = jnp.maximum(applied, kept_share * memory.recent_step)
-        kept = jnp.minimum(judged, 2 * recent)
-        promised = jnp.where(searched, applied, judged) * _decrease_rate(seen, origin)
-        new = seen._replace(
-            mean_params=_mean_with(memory, origin.params),
-            mean_decrease=_mean_decrease(memory, promised, decay),
-            hindsight_step=jnp.where(searched, applied, kept),
+        # The slopes tell of the steps taken. Where the limit or a cap shortened those,
+        # a remembered step size that went on growing would take long to come down.
+        # A loss of exactly 0 is a rounded one: its limit of 0 must not shorten it.
+        fade = jnp.where(origin.value == 0, 1, decay)
+        recent = jnp.maximum(applied, fade * before.recent_step)
+        limited = jnp.minimum(corrected, 2 * recent)
+        decrease_rate = _decrease_rate(after, origin)
+        promised = jnp.where(searched, applied, corrected) * decrease_rate
+        new = after._replace(
+            mean_params=_mean_with(before, origin.params),
+            mean_decrease=_mean_decrease(before, promised, decay),
+            hindsight_step=jnp.where(searched, applied, limited),
             recent_step=recent,
-            num_judged=trees.one_more(memory.num_judged),
+            num_averaged=trees.one_more(before.num_averaged),
         )
-        # Where nothing moved there was nothing to judge. A search that failed is gone
-        # on with, but not one over many decades: that was the batch's fault.
-        stands = searched & (applied > FAR_BELOW * initial_step_size)
-        step_size = jnp.where(stands, applied, memory.hindsight_step)
-        held = memory._replace(hindsight_step=step_size)
-        return trees.select(outcome.accepted, new, held)
+        # Without a step the averages stay as they were. The next step starts where
+        # the failed search ended, unless that lies many decades down: then the batch
+        # was at fault, and it would take long to grow back.
+        plausible = searched & (applied > FAR_BELOW * initial_step_size)
+        step_size = jnp.where(plausible, applied, before.hindsight_step)
+        unmoved = before._replace(hindsight_step=step_size)
+        return trees.select(outcome.accepted, new, unmoved)
 
     return InitialStep(init, propose, commit, ("value", "grad"), observe)

@@ -1,4 +1,4 @@
-"""Polyak step sizes as initial steps: plain, with a memory, smoothed."""
+"""Initial steps from the Polyak step size: plain, with a memory, or smoothed."""
 
 from typing import Any, NamedTuple
 
@@ -8,13 +8,14 @@ import jax.numpy as jnp
 from optaxls._core import checks, trees
 from optaxls._core.robust import shortest
 from optaxls.parts.initial_steps._polyak_ratio import polyak_ratio
-from optaxls.parts.initial_steps._resume import COLLAPSE, resume, start
+from optaxls.parts.initial_steps._resume import COLLAPSE, new_memory, resume
 from optaxls.parts.types import InitialStep, Memory, Origin, Outcome
 
 
 def _check_polyak(
     polyak_c: Any, min_step_size: Any, max_step_size: Any, eps: Any, lower_bound: Any
 ) -> None:
+    """Raises a ``ValueError`` if an argument that both share is out of its range."""
     checks.require("polyak_c", polyak_c, "(0, inf)")
     checks.require("min_step_size", min_step_size, "[0, inf)")
     checks.require("max_step_size", max_step_size, "(0, inf]")
@@ -23,7 +24,7 @@ def _check_polyak(
 
 
 def _clipped(step_size: Any, ratio: Any, low: Any, high: Any) -> jax.Array:
-    """``step_size`` within its bounds; 0 where a loss at its bound gives no ratio."""
+    """``step_size`` clipped to its bounds, but 0 if the Polyak ratio is 0."""
     return jnp.where(ratio > 0, jnp.clip(step_size, low, high), 0)
 
 
@@ -35,38 +36,41 @@ def polyak(
     memory: float | None = None,
     eps: float = 1e-8,
 ) -> InitialStep:
-    r"""The Polyak step size on the mini-batch.
+    r"""Starts every search from the Polyak step size of the mini-batch.
 
     .. math::
       \eta = \operatorname{clip}\Big(\delta^{l}\,
       \frac{\max(f - f^*, 0)}{c_p\,(-\langle g, d\rangle) + \epsilon},\
       \eta_{\min}, \eta_{\max}\Big)
 
-    with :math:`f^*` (``lower_bound``), :math:`c_p` (``polyak_c``); along :math:`d=-g`
-    the denominator is :math:`c_p\|g\|^2`. With a ``memory`` :math:`\delta` the power
-    counts past backtracks: :math:`l \leftarrow \max(l + e - 1, 0)` after a search
-    with :math:`e` of them, so that the next search starts where this one ended.
+    with :math:`f^*` (``lower_bound``) and :math:`c_p` (``polyak_c``). Along
+    :math:`d=-g` the denominator is :math:`c_p\|g\|^2`. With a ``memory``
+    :math:`\delta` the power counts past backtracks. After a search with :math:`e` of
+    them, :math:`l \leftarrow \max(l + e - 1, 0)`, so that the next search starts one
+    backtrack above where this one ended.
 
     Args:
       polyak_c: dimensionless, > 0; 0.5 in the convex theory, 0.1 in PoNoS.
-      lower_bound: of the mini-batch loss, loss units. 0 suits losses that cannot be
-        negative; ``update(..., lower_bound=...)`` overrules it for one batch.
-      min_step_size: >= 0, and ``max_step_size``: > 0: clipped after the power.
+      lower_bound: lower bound of the mini-batch loss, in loss units. 0 suits losses
+        that cannot be negative; ``update(..., lower_bound=...)`` replaces it for one
+        batch.
+      min_step_size: the shortest proposal, >= 0; applied after the power.
+      max_step_size: the longest proposal, > 0; applied after the power.
       memory: delta in (0, 1), the search's decrease factor; None for no memory.
-      eps: >= 0, units of the denominator.
+      eps: added to the denominator, in its units, >= 0.
 
     Returns:
-      An initial step. Where the loss is at its bound or below, it proposes 0 whatever
-      ``min_step_size``: no move, and ``accepted`` is False.
+      An initial step. If the loss is at its lower bound or below, the proposal is 0
+      even with a ``min_step_size``: the params do not move and ``accepted`` is False.
 
     State:
-      With ``memory``: ``level``, the power l, scalar.
+      With ``memory``: ``start``, the power l, scalar.
 
     Raises:
       ValueError: an argument lies outside its range.
 
     Cost:
-      Nothing: no evaluation beyond the value and gradient at hand.
+      No evaluation beyond the value and gradient at hand.
 
     Example:
       >>> import jax.numpy as jnp, optax, optaxls
@@ -87,33 +91,34 @@ def polyak(
     def init(params: Any) -> Memory:
         if memory is None:
             return ()
-        return start(0.0, trees.scalar_dtype(params))
+        return new_memory(0.0, trees.scalar_dtype(params))
 
     def propose(past: Memory, origin: Origin) -> jax.Array:
         ratio = polyak_ratio(origin, polyak_c, lower_bound, eps)
-        step_size = ratio if memory is None else ratio * memory**past.level
+        step_size = ratio if memory is None else ratio * memory**past.start
         return _clipped(step_size, ratio, min_step_size, max_step_size)
 
     def commit(past: Memory, origin: Origin, outcome: Outcome) -> Memory:
         del origin
         if memory is None:
             return past
-        # e backtracks are e + 1 trials; without a search nothing is learned.
+        # e backtracks are e + 1 trials. Without a search the power stays as it was.
         # The cap keeps delta**l from underflowing to 0, from which nothing grows.
-        most = jnp.floor(jnp.log(shortest(past.level.dtype)) / jnp.log(memory))
-        power = jnp.clip(past.level + outcome.num_trials - 2, 0, most)
-        level = jnp.where(outcome.num_trials > 0, power, past.level)
-        collapsed = memory ** (level - past.level) < COLLAPSE
-        return resume(past, outcome, level, collapsed)
+        most = jnp.floor(jnp.log(shortest(past.start.dtype)) / jnp.log(memory))
+        power = jnp.clip(past.start + outcome.num_trials - 2, 0, most)
+        start = jnp.where(outcome.num_trials > 0, power, past.start)
+        collapsed = memory ** (start - past.start) < COLLAPSE
+        return resume(past, outcome, start, collapsed)
 
     return InitialStep(init, propose, commit)
 
 
 class SmoothedPolyakMemory(NamedTuple):
-    """The last step size that moved the params, and whether the one before was near.
+    """The last step size that moved the params, and whether it was no collapse.
 
-    Without that a batch whose loss exploded would cost the epochs that it takes to grow
-    back.
+    ``trusted`` is False if the step just made was far shorter than ``last_step``. The
+    cap follows such a step only if the next one is as short. Otherwise one batch whose
+    loss exploded would cost as many epochs as the cap takes to grow back.
     """
 
     last_step: jax.Array
@@ -130,25 +135,30 @@ def smoothed_polyak(
     max_step_size: float = float("inf"),
     eps: float = 1e-8,
 ) -> InitialStep:
-    r"""The Polyak step size, which may not grow faster than ``growth`` per epoch.
+    r"""Starts every search from the Polyak step size, limited in how fast it grows.
 
-    :math:`\min(\eta^{\text{Polyak}}_k,\ \gamma^{1/N}\eta_{k-1})`, see ``polyak`` and
-    ``grow``. A step a hundred times shorter than the last becomes
-    :math:`\eta_{k-1}` only if the next batch confirms it.
+    It grows by a factor of at most :math:`\gamma` (``growth``) per epoch of
+    :math:`N` (``steps_per_epoch``) steps. The proposal is
+    :math:`\min(\eta^{\text{Polyak}}_k,\ \gamma^{1/N}\eta_{k-1})`, with
+    :math:`\eta^{\text{Polyak}}` that of ``polyak``. A step a hundred times
+    shorter than the last becomes :math:`\eta_{k-1}` only if the next batch confirms it.
 
     Args:
-      polyak_c: as in ``polyak``; 0.2 in the paper's network experiments.
-      lower_bound: as in ``polyak``.
-      initial_step_size: > 0, may be inf (then the first step has no cap).
-      growth: dimensionless, >= 1, per epoch.
+      polyak_c: divides the step size, dimensionless, > 0; 0.5 in the convex theory, 0.2
+        in the paper's network experiments.
+      lower_bound: lower bound of the mini-batch loss, in loss units.
+      initial_step_size: the step size that the first cap grows from, > 0; inf for no
+        cap on the first step.
+      growth: largest factor of growth per epoch, dimensionless, >= 1.
       steps_per_epoch: updates per epoch, > 0.
-      min_step_size: as in ``polyak``.
-      max_step_size: as in ``polyak``.
-      eps: as in ``polyak``.
+      min_step_size: the shortest proposal, >= 0, except that a loss at its lower bound
+        makes no step.
+      max_step_size: the longest proposal, > 0.
+      eps: added to the denominator of the Polyak step size, in its units, >= 0.
 
     Returns:
-      An initial step. A batch without a usable gradient leaves the cap as it was; the
-      authors' code stores 0 there and never moves again.
+      An initial step. A batch without a usable gradient leaves the cap as it was. The
+      authors' code stores 0 then and never moves again.
 
     State:
       ``last_step``, scalar; ``trusted``: False while a step a hundred times shorter
@@ -158,7 +168,7 @@ def smoothed_polyak(
       ValueError: an argument lies outside its range.
 
     Cost:
-      Nothing.
+      No evaluation.
 
     Example:
       >>> import jax.numpy as jnp, optaxls

@@ -1,4 +1,4 @@
-"""Initial steps that need no more than the last step size."""
+"""Initial steps that need neither the gradient nor the loss."""
 
 from typing import Any, NamedTuple
 
@@ -8,7 +8,12 @@ import optax
 
 from optaxls._core import checks, trees
 from optaxls._core.robust import shortest
-from optaxls.parts.initial_steps._resume import COLLAPSE, ResumeMemory, resume, start
+from optaxls.parts.initial_steps._resume import (
+    COLLAPSE,
+    ResumeMemory,
+    new_memory,
+    resume,
+)
 from optaxls.parts.types import (
     InitialStep,
     Memory,
@@ -20,7 +25,7 @@ from optaxls.parts.types import (
 
 
 def constant(step_size: float) -> InitialStep:
-    r"""The same first step every time: :math:`\eta_0` (``step_size``).
+    r"""Starts every search from the same step size :math:`\eta_0` (``step_size``).
 
     Args:
       step_size: > 0; multiplies the direction. 1 suits Newton-like directions.
@@ -32,7 +37,7 @@ def constant(step_size: float) -> InitialStep:
       ValueError: ``step_size`` lies outside its range.
 
     Cost:
-      Nothing.
+      No evaluation.
 
     Example:
       >>> import jax.numpy as jnp, optax, optaxls
@@ -60,32 +65,33 @@ def grow(
     steps_per_epoch: float = 1.0,
     max_step_size: float = float("inf"),
 ) -> InitialStep:
-    r"""The last step size, a little longer.
+    r"""Starts every search from the last step size times a growth factor.
 
-    :math:`\min(\gamma^{1/N}\,\eta_{k-1},\ \eta_{\max})` with :math:`\gamma`
-    (``growth``), :math:`N` (``steps_per_epoch``): over an epoch without a shrink the
-    step grows by :math:`\gamma`. The first proposal is
-    :math:`\gamma^{1/N}` times ``initial_step_size``. ``growth=1`` keeps the step.
+    The proposal is :math:`\min(\gamma^{1/N}\,\eta_{k-1},\ \eta_{\max})` with
+    :math:`\gamma` (``growth``) and :math:`N` (``steps_per_epoch``). If no search
+    shortens the step for an epoch, it grows by the factor :math:`\gamma`. The first
+    proposal is :math:`\gamma^{1/N}` times ``initial_step_size``. With ``growth=1`` the
+    step size does not grow.
 
     Args:
-      initial_step_size: > 0.
+      initial_step_size: the step size that the first proposal grows from, > 0.
       growth: dimensionless, >= 1, per epoch; 2 in the paper.
       steps_per_epoch: updates per epoch, > 0: ``dataset_size / batch_size``.
-      max_step_size: > 0.
+      max_step_size: the longest proposal, > 0; inf for none.
 
     Returns:
-      An initial step. After a failed search it goes on where the search stopped; if
-      that is accepted at once, the failure was one batch's and the step before it is
-      taken up again.
+      An initial step. After a failed search the next one starts where it stopped. If
+      that accepts its first trial, the failure was due to one batch. Then the proposal
+      after it grows from the step size before the failure.
 
     State:
-      ``level``: the step size that the next proposal grows from, scalar.
+      ``start``: the step size that the next proposal grows from, scalar.
 
     Raises:
       ValueError: an argument lies outside its range.
 
     Cost:
-      Nothing.
+      No evaluation.
 
     Example:
       >>> import jax.numpy as jnp, optaxls
@@ -109,31 +115,31 @@ def grow(
     checks.require("max_step_size", max_step_size, "(0, inf]")
 
     def init(params: Any) -> ResumeMemory:
-        return start(initial_step_size, trees.scalar_dtype(params))
+        return new_memory(initial_step_size, trees.scalar_dtype(params))
 
     def propose(memory: ResumeMemory, origin: Origin) -> jax.Array:
         del origin
-        longer = memory.level * growth ** (1 / steps_per_epoch)
+        longer = memory.start * growth ** (1 / steps_per_epoch)
         return jnp.minimum(longer, max_step_size)
 
     def commit(memory: ResumeMemory, origin: Origin, outcome: Outcome) -> ResumeMemory:
         del origin
         # A chain of failures must not underflow to 0, from which nothing grows.
-        least = shortest(memory.level.dtype)
+        least = shortest(memory.start.dtype)
         reached = jnp.maximum(outcome.end_step, least)
-        level = jnp.where(outcome.num_trials > 0, reached, memory.level)
-        collapsed = level < COLLAPSE * memory.level
-        return resume(memory, outcome, level, collapsed)
+        start = jnp.where(outcome.num_trials > 0, reached, memory.start)
+        collapsed = start < COLLAPSE * memory.start
+        return resume(memory, outcome, start, collapsed)
 
     return InitialStep(init, propose, commit, uses=())
 
 
 def capped(rule: InitialStep, max_step_size: float) -> InitialStep:
-    r"""Another rule's proposal, at most ``max_step_size``.
+    r"""Limits the proposals of another initial step to ``max_step_size``.
 
     Args:
-      rule: the initial step to cap.
-      max_step_size: > 0.
+      ``rule``: the initial step whose proposals are limited.
+      max_step_size: the longest proposal, > 0.
 
     Returns:
       An initial step with the memory of ``rule``.
@@ -165,15 +171,16 @@ def capped(rule: InitialStep, max_step_size: float) -> InitialStep:
 
 
 class ScheduleMemory(NamedTuple):
-    """How many steps were made, int32."""
+    """The number of steps made on batches with a finite loss and slope, int32."""
 
     num_steps: jax.Array
 
 
 def scheduled(schedule: optax.Schedule) -> InitialStep:
-    r"""A step size that follows a schedule of optax, whatever the searches found.
+    r"""Starts every search from the step size that an optax schedule gives.
 
-    The first try of step :math:`k = 0, 1, \dots` is :math:`s(k)` (``schedule``).
+    The results of searches do not change it. The first trial of step
+    :math:`k = 0, 1, \dots` has the step size :math:`s(k)` (``schedule``).
 
     Args:
       schedule: ``count -> step size``, such as ``optax.cosine_decay_schedule(...)``.
@@ -203,7 +210,7 @@ def scheduled(schedule: optax.Schedule) -> InitialStep:
       0.5
 
     Reference:
-      The schedules of optax.
+      No publication; the schedules are those of optax.
     """
 
     def init(params: Any) -> ScheduleMemory:
