@@ -17,10 +17,6 @@ LONG: set[str] = set()
 DEFINING: set[str] = set()
 # Not yet rewritten in plain words: ``python -m tests.structure.lint --files``.
 UNPLAIN = {
-    "optaxls/_core/arguments.py",
-    "optaxls/_core/loss.py",
-    "optaxls/_core/robust.py",
-    "optaxls/_core/trees.py",
     "optaxls/_engine/problem.py",
     "optaxls/parts/conditions/nonmonotone.py",
     "optaxls/parts/gates.py",
