@@ -118,8 +118,8 @@ def difference(left: Any, right: Any) -> Any:
     return jax.tree.map(lambda a, b: a - b if is_inexact(a) else a, left, right)
 
 
-# Up to jax 0.10 XLA cancels two products with -1, also that of ``optax.scale(-1.0)``. Later
-# versions cancel two negations only, and they move a negation out of a loop.
+# Up to jax 0.10 XLA cancels two products with -1 (``optax.scale(-1.0)`` makes one).
+# Later versions cancel two negations only, and they move a negation out of a loop.
 _NEGATES = jax.__version_info__ >= (0, 11)
 
 

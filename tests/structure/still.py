@@ -17,17 +17,12 @@ LONG: set[str] = set()
 DEFINING: set[str] = set()
 # Not yet rewritten in plain words: ``python -m tests.structure.lint --files``.
 UNPLAIN = {
-    "optaxls/_engine/problem.py",
     "optaxls/parts/conditions/nonmonotone.py",
     "optaxls/parts/gates.py",
     "optaxls/parts/initial_steps/_polyak_ratio.py",
     "optaxls/parts/initial_steps/_resume.py",
     "optaxls/parts/initial_steps/hindsight.py",
     "optaxls/parts/initial_steps/simple.py",
-    "optaxls/parts/searches/_loop.py",
-    "optaxls/parts/searches/backtracking.py",
-    "optaxls/parts/searches/bracketing.py",
-    "optaxls/transforms/extrapolated.py",
 }
 # Cite a document that is not in the repository.
 CITING: set[str] = set()
