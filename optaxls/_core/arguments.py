@@ -1,4 +1,4 @@
-"""Arguments of ``update``: what is missing, what does not fit, and the cure."""
+"""Checks of the arguments of ``update``, with errors that say what to write."""
 
 import numbers
 from typing import Any
@@ -17,14 +17,18 @@ _CALL = {
 }
 
 
-def require_arguments(rule: str, **arguments: Any) -> None:
-    """Raises TypeError if ``update`` arguments are None: names all, rule and cure."""
+def require_arguments(caller: str, **arguments: Any) -> None:
+    """Raises TypeError if an argument of ``update`` is None.
+
+    The error names the transformation (``caller``), every missing argument and the call
+    to write instead.
+    """
     missing = [name for name, argument in arguments.items() if argument is None]
     if missing:
         names = " and ".join(map(repr, missing))
         given = [_CALL.get(key, f"{key}=...") for key in arguments if key != "params"]
         raise TypeError(
-            f"{rule}: update() needs {names}. Write "
+            f"{caller}: update() needs {names}. Write "
             f"optimizer.update({', '.join(['grads', 'state', 'params', *given])}), "
             "or let optaxls.make_step pass the arguments."
         )
@@ -41,42 +45,49 @@ def _is_masked(node: Any) -> bool:
     return isinstance(node, optax.MaskedNode)
 
 
-def require_same_leaves(rule: str, updates: Any, **others: Any) -> None:
-    """Raises TypeError if ``updates`` are masked or have other leaves than the rest."""
+def require_same_leaves(caller: str, updates: Any, **others: Any) -> None:
+    """Raises TypeError if ``updates`` are masked or differ from ``others`` in shapes.
+
+    ``caller`` is the name of the transformation that the error speaks of.
+    """
     if any(map(_is_masked, jax.tree.leaves(updates, is_leaf=_is_masked))):
-        raise TypeError(f"{rule}: the updates are masked. {_CURE}")
+        raise TypeError(f"{caller}: the updates are masked. {_CURE}")
     expected = [jnp.shape(leaf) for leaf in trees.inexact_leaves(updates)]
     for name, tree in others.items():
         found = [jnp.shape(leaf) for leaf in trees.inexact_leaves(tree)]
         if found != expected:
             raise TypeError(
-                f"{rule}: updates and {name} must have the same leaves, got shapes "
+                f"{caller}: updates and {name} must have the same leaves, got shapes "
                 f"{expected} and {found}. {_CURE}"
             )
 
 
-def require_arrays(rule: str, params: Any) -> None:
-    """Raises TypeError if a leaf of ``params`` is a function, a key or the like."""
+def require_arrays(caller: str, params: Any) -> None:
+    """Raises TypeError if a leaf of ``params`` is neither an array nor a number.
+
+    A typed key is refused too. ``caller`` is the name that the error speaks of.
+    """
     for path, leaf in jax.tree_util.tree_leaves_with_path(params):
         place = jax.tree_util.keystr(path)
         if not (hasattr(leaf, "dtype") or isinstance(leaf, numbers.Number)):
             raise TypeError(
-                f"{rule}: params{place} is no array but of type {type(leaf).__name__}. "
-                "Split the model before: params, static = "
+                f"{caller}: params{place} is no array but of type "
+                f"{type(leaf).__name__}. Split the model before: params, static = "
                 "eqx.partition(model, eqx.is_inexact_array), and use "
                 "eqx.combine(params, static) inside the loss."
             )
         if trees.is_key(leaf):
             raise TypeError(
-                f"{rule}: params{place} is a typed key, which has no gradient. "
+                f"{caller}: params{place} is a typed key, which has no gradient. "
                 "Pass keys as arguments of the loss, beside the batch."
             )
 
 
 def hold_integers(updates: Any, params: Any) -> Any:
-    """``updates`` with zeros for the leaves of ``params`` that cannot be trained.
+    """Returns ``updates`` with integer zeros wherever a leaf of ``params`` is integer.
 
-    ``optax.scale(-1.0)`` makes floats of an integer leaf's zero gradient.
+    Without this, ``optax.scale(-1.0)`` turns the zero gradient of an integer leaf into
+    floats, which no longer fit the params.
     """
     if jax.tree.structure(updates) != jax.tree.structure(params):
         return updates
@@ -88,11 +99,11 @@ def hold_integers(updates: Any, params: Any) -> Any:
 
 
 def _is_multiple(updates: jax.Array, grad: jax.Array, sign: int) -> jax.Array:
-    """Whether each entry is ``sign`` times a multiple >= 0 of the gradient's."""
+    """Whether every entry of ``updates`` is ``sign * c * grad`` with its own c >= 0."""
 
     def scaled(leaf: jax.Array) -> jax.Array:
         largest = jnp.max(jnp.abs(leaf), initial=0)
-        # Small entries' products would be 0, and large ones' infinite.
+        # Products of unscaled entries could underflow to 0 or overflow.
         return leaf / jnp.where(largest > 0, largest, 1)
 
     u, g = scaled(sign * updates), scaled(grad)
@@ -115,21 +126,22 @@ def _conjugated(updates: Any, grad: Any, sign: int) -> Any:
 
 
 def descent_direction(updates: Any, grad: Any) -> Any:
-    """``updates`` conjugated where they are minus JAX's gradient of complex params.
+    """Conjugates those leaves of ``updates`` that are minus JAX's complex gradient.
 
     The ascent direction of a real loss in complex params is the *conjugate* of JAX's
-    gradient, and ``grad`` is JAX's. A loop that passes it on as ``updates`` too has
-    ``-grad`` here. So a leaf whose every entry is a negative multiple of the
-    gradient's is conjugated, also where it was clipped, scaled or preconditioned.
-    Any other leaf is taken for a direction already; so is momentum. Real leaves: no
-    operation.
+    gradient, and ``grad`` is JAX's. A training loop that passes ``grad`` as
+    ``updates`` too arrives here with ``-grad``. So a leaf is conjugated if each of its
+    entries is a negative multiple of the gradient's entry. It may have been clipped,
+    scaled or preconditioned. Every other leaf, such as momentum, counts as a direction
+    and is returned unchanged. Real leaves cost no operation.
     """
     return _conjugated(updates, grad, -1)
 
 
 def ascent_direction(updates: Any, grad: Any) -> Any:
-    """``descent_direction`` before the change of sign, at the head of an optimizer.
+    """Conjugates those leaves of ``updates`` that are JAX's complex gradient itself.
 
-    Without ``grad`` the updates are taken for the ascent direction.
+    This is ``descent_direction`` for updates whose sign has not been changed yet.
+    Without ``grad`` the updates count as the ascent direction.
     """
     return updates if grad is None else _conjugated(updates, grad, 1)

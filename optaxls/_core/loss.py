@@ -1,4 +1,4 @@
-"""The boundary to the user's loss: aux, dtypes, rounding, gradients."""
+"""Calls of the user's loss: its aux, dtype, rounding error and derivatives."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,9 +13,9 @@ ValueFn = Callable[[Params], Any]
 
 
 def as_scalar(value: Any, dtype: Any, name: str = "value") -> jax.Array:
-    """A loss as a real scalar of ``dtype`` or wider; an aux is dropped.
+    """Converts a loss to a real scalar of ``dtype`` or wider, and drops its aux.
 
-    ``name`` is what the errors say: the argument that held the value or returned it.
+    ``name`` is what the errors call it: the argument that held or returned the value.
     """
     if isinstance(value, tuple) and value:
         value = value[0]
@@ -35,16 +35,19 @@ def as_scalar(value: Any, dtype: Any, name: str = "value") -> jax.Array:
 
 
 def _mesh_axes(array: Any) -> frozenset:
-    """The mesh axes over which a number differs, inside of ``jax.shard_map``."""
+    """Returns the mesh axes over which an array differs, inside ``jax.shard_map``."""
     kind = jax.typeof(array)
-    # Older JAX has it as vma.
+    # Older versions of JAX call the attribute vma.
     if hasattr(kind, "manual_axis_type"):
         return frozenset(kind.manual_axis_type.varying)
     return frozenset(getattr(kind, "vma", ()))
 
 
 def require_shared(value: Any, params: Params, name: str = "value") -> None:
-    """TypeError for a loss that differs between devices whose params are the same."""
+    """Raises TypeError if a loss differs between devices whose params are equal.
+
+    Devices would then choose different step sizes, and their params would drift apart.
+    """
     own = [_mesh_axes(leaf) for leaf in jax.tree.leaves(params)]
     axes = sorted(_mesh_axes(value).difference(*own))
     if axes:
@@ -63,27 +66,30 @@ _RETURN = (
 
 
 def _kind(value: Any) -> str:
-    """How an error names a value that is no array."""
+    """Describes, for an error message, a value that is no array."""
     if isinstance(value, dict):
         return f"a dict with the keys {list(value)}"
     return f"a value of type {type(value).__name__}"
 
 
 def scalar_value_fn(value_fn: ValueFn, dtype: Any) -> ValueFn:
-    """``value_fn`` with its aux dropped (trials are what-ifs) and its dtype widened."""
+    """Wraps a loss so that it returns a scalar of ``dtype`` or wider, without aux.
+
+    The aux of a trial is dropped because the trial may be rejected.
+    """
     return lambda params: as_scalar(value_fn(params), dtype, "what value_fn returns")
 
 
 def unknown_value(value: jax.Array) -> jax.Array:
-    """NaN, as the loss at a point where it was not evaluated.
+    """Returns NaN, the value of a loss that was not evaluated.
 
-    Under ``jax_debug_nans`` it is ``value``: there every NaN is an error.
+    Under ``jax_debug_nans`` every NaN is an error, so ``value`` is returned there.
     """
     return value if jax.debug_nans.value else jnp.full_like(value, jnp.nan)
 
 
 def _params_noise(params: Any, grad: Any, value: jax.Array) -> jax.Array:
-    """``||eps * grad * params||``: what rounding the params does to the loss."""
+    """Returns ``||eps * grad * params||``, the change of a loss by rounded params."""
     leaves = trees.inexact_leaves(params)
     widths = [float(jnp.finfo(jnp.result_type(leaf)).eps) for leaf in leaves]
     widest = max(widths, default=0.0)
@@ -92,7 +98,7 @@ def _params_noise(params: Any, grad: Any, value: jax.Array) -> jax.Array:
         leaves, trees.inexact_leaves(grad), widths, strict=True
     ):
         product = jnp.abs(leaf).astype(value.dtype) * jnp.abs(slope)
-        # Relative to the widest: eps**2 itself would underflow in float32.
+        # Relative to the largest eps, because eps**2 could underflow in float32.
         total += (eps / widest) ** 2 * jnp.sum(product**2)
     return widest * jnp.sqrt(total)
 
@@ -100,20 +106,22 @@ def _params_noise(params: Any, grad: Any, value: jax.Array) -> jax.Array:
 def rounding(
     params: Any, grad: Any, value: jax.Array, value_rounding: jax.Array | float
 ) -> jax.Array:
-    """The rounding error of a loss, which no rule should take for a difference.
+    """Estimates the rounding error of a loss, in loss units.
 
-    It has two parts: of the sum itself (4 eps |f|, in the dtype in which the loss
-    arrived) and of the params that it is computed from (eps ||grad * params||, which
-    rules near interpolation, where f vanishes and the params do not). It is capped by
-    |f|: no more than a doubling is ever forgiven. Costs a pass over params and grad.
+    Two losses that differ by less are not distinguishable. The error has two parts.
+    The summation of the loss contributes ``value_rounding``, which is 4 eps |f| in the
+    dtype in which the loss arrived. The rounded params contribute
+    eps ||grad * params||. That part is the larger one near interpolation, where f
+    vanishes and the params do not. The sum is at most |f|, so that a loss that more
+    than doubles always counts as an increase. It costs a pass over params and grad.
     """
     noise = value_rounding + _params_noise(params, grad, value)
-    # An overflow knows nothing of rounding: it must not forgive an ascent.
+    # An overflow is no estimate: an infinite error would accept every ascent.
     return jnp.where(jnp.isfinite(noise), jnp.minimum(noise, jnp.abs(value)), 0)
 
 
 def _checked(loss_fn: Callable, has_aux: bool) -> Callable:
-    """``loss_fn`` with an error of ours where it returns no scalar loss."""
+    """Wraps ``loss_fn`` so that a result that is no scalar raises an error."""
 
     def evaluate(params: Params) -> Any:
         found = loss_fn(params)
@@ -133,7 +141,7 @@ def _checked(loss_fn: Callable, has_aux: bool) -> Callable:
 
 
 def value_and_grad(value_fn: Callable, params: Params, has_aux: bool) -> Any:
-    """Value and gradient; integer leaves of the params are frozen, their gradient 0."""
+    """Returns the loss and its gradient, which is 0 for integer leaves."""
     evaluate = jax.value_and_grad(
         _checked(value_fn, has_aux), has_aux=has_aux, allow_int=True
     )
@@ -146,9 +154,10 @@ def value_and_grad(value_fn: Callable, params: Params, has_aux: bool) -> Any:
 
 
 def grad_of(value_fn: ValueFn) -> Callable[[Params], Params]:
-    """``params -> gradient`` of a loss: its aux dropped, 0 for integer leaves.
+    """Returns the function ``params -> gradient`` of a loss, without its aux.
 
-    Of complex params it is JAX's gradient, the conjugate of the ascent direction.
+    The gradient is 0 for integer leaves. For complex params it is JAX's gradient, which
+    is the conjugate of the ascent direction.
     """
 
     def loss(params: Params) -> Any:
@@ -158,10 +167,10 @@ def grad_of(value_fn: ValueFn) -> Callable[[Params], Params]:
 
 
 def hvp_of(value_fn: ValueFn) -> Callable[[Params, Params], Params]:
-    """``(params, vector) -> H vector`` with the Hessian of a loss at ``params``.
+    """Returns the function ``(params, vector) -> H vector``, with H a loss's Hessian.
 
-    The aux is dropped; integer leaves have no curvature and give 0. For complex params
-    ``vector`` and product are directions: the derivative of the ascent direction.
+    The aux is dropped, and integer leaves give 0. For complex params ``vector`` is a
+    direction, and the product is the derivative of the ascent direction along it.
     """
     gradient = grad_of(value_fn)
 

@@ -1,4 +1,4 @@
-"""Where in an optimizer state the step-size rules left their reports."""
+"""Finds in an optimizer state what its step-size rules reported."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ def is_report(node: Any) -> bool:
 
 
 def find_reports(state: Any) -> list[Any]:
-    """The reports in a state, in the order of the chain.
+    """Returns all reports in a state, in the order of the chain.
 
     A report is a NamedTuple with ``step_size``, ``num_trials`` and ``accepted``. Its
     leaves may be arrays, NumPy arrays or Python numbers.

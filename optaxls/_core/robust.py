@@ -1,14 +1,15 @@
-"""What one batch may do to a memory, and the way back from a failed search.
+"""Bounds on the influence of one batch on what an optimizer remembers.
 
-One law: **a batch counts at most as ten typical ones.**
+**A batch counts at most as ten typical ones.** So a single exploded batch cannot spoil
+an average that later steps depend on.
 
-- Squared norms, slopes and steepness have a natural zero. They are bounded by ten
+- Squared norms, slopes and steepness are measured from zero. They are bounded by ten
   times their typical size.
-- Losses have none. What is bounded is their distance from a reference, by ten times
-  the typical distance (or promised decrease, if that is more).
+- Losses may be shifted by any constant. So their distance from a reference is bounded,
+  by ten times the typical distance (or promised decrease, if that is more).
 
-So every memory follows the loss when that is scaled or shifted. A typical size of 0
-says that nothing is known yet: then nothing is bounded.
+So scaling or shifting the loss scales or shifts every memory alike. A typical size of 0
+means that nothing was measured yet, and then nothing is bounded.
 """
 
 from typing import Any, NamedTuple
@@ -16,41 +17,41 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-# How many typical ones a single batch may count for.
+# A single batch counts at most as this many typical ones.
 MOST = 10
 
 
 def at_most_tenfold(number: jax.Array, typical: jax.Array) -> jax.Array:
-    """``number``, clipped to ten times ``typical`` on both sides."""
+    """Clips ``number`` to at most ten times ``typical``, above and below zero."""
     bound = jnp.where(typical > 0, MOST * typical, jnp.inf)
     return jnp.clip(number, -bound, bound)
 
 
 def factor_at_most_tenfold(sqnorm: jax.Array, typical_sqnorm: jax.Array) -> jax.Array:
-    """What makes a vector at most ten times as long as is typical; else 1."""
+    """Returns the factor that shortens a vector to ten typical lengths; at most 1."""
     bound = MOST**2 * typical_sqnorm
     long = (typical_sqnorm > 0) & (sqnorm > bound)
     return jnp.where(long, jnp.sqrt(bound / jnp.where(long, sqnorm, 1)), 1)
 
 
 class DeviationMemory(NamedTuple):
-    """How far losses typically lie from their reference.
+    """The typical distance of losses from their reference, in loss units.
 
-    ``mean_deviation`` averages the larger of two numbers: the distance of a loss from
-    the reference, and the decrease that the step before it promised, kept in
-    ``last_decrease`` until then.
+    ``last_decrease`` is the decrease that the last step promised. ``mean_deviation``
+    averages the larger of two numbers: the distance of a loss from the reference, and
+    the ``last_decrease`` of the step before it.
     """
 
     last_decrease: jax.Array
     mean_deviation: jax.Array
 
 
-# Weight of the newest deviation: the typical one follows within some twenty steps.
+# Weight of the newest deviation: the average follows it within about twenty steps.
 NEWEST = 0.1
 
 
 def no_deviation(dtype: Any) -> DeviationMemory:
-    """Nothing is known."""
+    """Returns the memory before any loss was measured."""
     zero = jnp.zeros((), dtype)
     return DeviationMemory(zero, zero)
 
@@ -58,7 +59,10 @@ def no_deviation(dtype: Any) -> DeviationMemory:
 def with_loss(
     memory: DeviationMemory, value: jax.Array, reference: jax.Array, known: Any
 ) -> DeviationMemory:
-    """The memory after another loss; ``known``: whether there is a reference."""
+    """Returns the memory after another loss.
+
+    ``known`` says whether there is a reference yet; without one the distance is 0.
+    """
     distance = jnp.abs(value - jnp.where(known, reference, value))
     deviation = jnp.maximum(distance, memory.last_decrease)
     mean = memory.mean_deviation
@@ -69,7 +73,10 @@ def with_loss(
 def with_promise(
     memory: DeviationMemory, accepted: jax.Array, linear_change: jax.Array
 ) -> DeviationMemory:
-    """The memory after a step: its promise is the first thing known of the scale."""
+    """Returns the memory after a step that promised to change the loss linearly.
+
+    The first promise sets ``mean_deviation``, since no other scale is known before.
+    """
     promised = jnp.maximum(jnp.where(accepted, -linear_change, 0), 0)
     mean = memory.mean_deviation
     return DeviationMemory(promised, jnp.where(mean > 0, mean, promised))
@@ -78,16 +85,17 @@ def with_promise(
 def loss_at_most_tenfold(
     value: jax.Array, reference: jax.Array, memory: DeviationMemory
 ) -> jax.Array:
-    """A loss, at most ten typical deviations above ``reference``."""
+    """Clips a loss to at most ten typical deviations above ``reference``."""
     above = at_most_tenfold(value - reference, memory.mean_deviation)
-    # Where nothing is cut it is the loss itself, without the rounding of a detour.
+    # An unclipped loss is returned as it is: adding and subtracting would round it.
     return jnp.where(above < value - reference, reference + above, value)
 
 
-# A failed search that ended this far below where searches start is not gone on with.
+# A step below this fraction of the initial step size comes from a search that
+# collapsed, and later searches do not continue from it.
 FAR_BELOW = 1e-12
 
 
 def shortest(dtype: Any) -> float:
-    """The shortest step size that is remembered: from 0 nothing grows."""
+    """Returns the shortest step size to remember: no factor can make 0 grow again."""
     return float(jnp.finfo(dtype).tiny) ** 0.5

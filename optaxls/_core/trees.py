@@ -1,4 +1,4 @@
-"""Products over parameter trees, in float32 or wider whatever the leaves are."""
+"""Arithmetic on trees of params; sums are in float32 or wider for any leaf dtype."""
 
 import functools
 import operator
@@ -11,29 +11,29 @@ from jax.core import Tracer
 
 
 def is_inexact(leaf: Any) -> bool:
-    """Whether a leaf is trained: integers and keys are not."""
+    """Whether a leaf is floating-point or complex, and so can be trained."""
     return jnp.issubdtype(jnp.result_type(leaf), jnp.inexact)
 
 
 def is_key(leaf: Any) -> bool:
-    """Whether a leaf is a typed key, or an array of them: no arithmetic, no cast."""
+    """Whether a leaf holds typed keys, which allow neither arithmetic nor casts."""
     return jnp.issubdtype(jnp.result_type(leaf), jax.dtypes.prng_key)
 
 
 def inexact_leaves(tree: Any) -> list[jax.Array]:
-    """The floating-point and complex leaves: None and integers hold no direction."""
+    """Returns the floating-point and complex leaves, the ones that can be trained."""
     leaves = jax.tree.leaves(tree)
     return [leaf for leaf in leaves if is_inexact(leaf)]
 
 
 def scalar_dtype(params: Any) -> Any:
-    """float32, or float64 where a leaf is float64 or complex128."""
+    """Returns float32, or float64 if a leaf is float64 or complex128."""
     widths = [jnp.finfo(jnp.result_type(leaf)).dtype for leaf in inexact_leaves(params)]
     return functools.reduce(jnp.promote_types, widths, jnp.dtype(jnp.float32))
 
 
 def ranged(tree: Any) -> Any:
-    """float16 leaves as float32: the square of 1e-4, or of 1e3, is none of theirs."""
+    """Casts float16 leaves to float32: in float16 the square of 1e3 is infinite."""
 
     def leaf_ranged(leaf):
         half = jnp.result_type(leaf) == jnp.float16
@@ -43,10 +43,10 @@ def ranged(tree: Any) -> Any:
 
 
 def inner(left: Any, right: Any, dtype: Any) -> jax.Array:
-    """Real part of ``sum_j left_j right_j``, products and sums in ``dtype`` or wider.
+    """Returns the real part of ``sum_j left_j right_j`` in ``dtype`` or wider.
 
-    No conjugation: JAX's gradient of a real loss in complex params is the conjugate of
-    the ascent direction, so this is the directional derivative.
+    Nothing is conjugated: JAX's gradient of a real loss in complex params is the
+    conjugate of the ascent direction, so this is the directional derivative.
     """
 
     def leaf_product(a, b):
@@ -59,7 +59,7 @@ def inner(left: Any, right: Any, dtype: Any) -> jax.Array:
 
 
 def sqnorm(tree: Any, dtype: Any) -> jax.Array:
-    """``sum_j |tree_j|^2`` in ``dtype`` or wider."""
+    """Returns ``sum_j |tree_j|^2`` in ``dtype`` or wider."""
 
     def leaf_sqnorm(leaf):
         wide = jnp.abs(leaf).astype(dtype)
@@ -70,14 +70,14 @@ def sqnorm(tree: Any, dtype: Any) -> jax.Array:
 
 
 def conj(tree: Any) -> Any:
-    """Complex leaves conjugated: from JAX's gradient to the direction of ascent."""
+    """Conjugates complex leaves: JAX's gradient becomes the ascent direction."""
     return jax.tree.map(
         lambda leaf: jnp.conj(leaf) if jnp.iscomplexobj(leaf) else leaf, tree
     )
 
 
 def scale(factor: jax.Array, tree: Any) -> Any:
-    """``factor * tree``, with the dtypes of ``tree``; integer leaves stay."""
+    """Returns ``factor * tree`` in the dtypes of ``tree``; integers are unchanged."""
 
     def leaf_scale(leaf):
         if not is_inexact(leaf):
@@ -90,16 +90,19 @@ def scale(factor: jax.Array, tree: Any) -> Any:
 
 
 def zeros_like(leaf: Any) -> jax.Array:
-    """Zeros made of the leaf itself, so that they lie where it lies on a mesh.
+    """Makes zeros from the leaf itself, so that they have its sharding on a mesh.
 
-    What ``jnp.zeros_like`` makes under ``vmap`` has no sharding, and a select between
-    it and a sharded leaf is a type error. XLA folds this one to a constant.
+    Under ``vmap`` the zeros of ``jnp.zeros_like`` have no sharding, and a select
+    between them and a sharded leaf is a type error. XLA folds these to a constant.
     """
     return ((leaf != leaf) & False).astype(leaf.dtype)
 
 
 def zero_unless(condition: jax.Array, tree: Any) -> Any:
-    """``tree`` where ``condition``, else zeros even for NaN; integer leaves stay."""
+    """Returns ``tree`` if ``condition``, else zeros, even for leaves that are NaN.
+
+    Integer leaves are unchanged.
+    """
     return jax.tree.map(
         lambda leaf: (
             jnp.where(condition, leaf, zeros_like(jnp.asarray(leaf)))
@@ -111,17 +114,17 @@ def zero_unless(condition: jax.Array, tree: Any) -> Any:
 
 
 def difference(left: Any, right: Any) -> Any:
-    """``left - right``; leaves that are not trained stay those of ``left``."""
+    """Returns ``left - right``; integer leaves and keys are those of ``left``."""
     return jax.tree.map(lambda a, b: a - b if is_inexact(a) else a, left, right)
 
 
-# XLA cancels two products with -1, such as that of ``optax.scale(-1.0)``, up to jax
-# 0.10. Since then it cancels two negations only, and moves one out of a loop.
+# Up to jax 0.10 XLA cancels two products with -1 (``optax.scale(-1.0)`` makes one).
+# Later versions cancel two negations only, and they move a negation out of a loop.
 _NEGATES = jax.__version_info__ >= (0, 11)
 
 
 def reverse(tree: Any) -> Any:
-    """``-tree``; integer leaves stay. XLA cancels two of these, one after another."""
+    """Returns ``-tree``; XLA cancels two calls in a row. Integers are unchanged."""
 
     def minus(leaf):
         return -leaf if _NEGATES else -1 * leaf
@@ -130,14 +133,18 @@ def reverse(tree: Any) -> Any:
 
 
 def reverse_again(tree: Any, step_size: jax.Array) -> Any:
-    """``reverse``, within a loop over positive step sizes, and not moved out of it."""
+    """Returns ``-tree`` inside a loop, so that XLA cannot move the change of sign out.
+
+    ``step_size`` is positive and changes in the loop. It ties the sign to the loop:
+    outside of it, XLA would store a second copy of the tree.
+    """
     return scale(-(step_size / step_size), tree) if _NEGATES else reverse(tree)
 
 
 def add_scaled(tree: Any, factor: jax.Array, other: Any, *, where: jax.Array) -> Any:
-    """``tree + factor * other`` where ``where``, else ``tree`` even for NaN.
+    """Returns ``tree + factor * other`` if ``where``, else ``tree``, even for NaN.
 
-    The dtypes are those of ``tree``; its integer leaves stay as they are.
+    The dtypes are those of ``tree``, and its integer leaves are unchanged.
     """
 
     def leaf_add(leaf, term):
@@ -152,9 +159,9 @@ def add_scaled(tree: Any, factor: jax.Array, other: Any, *, where: jax.Array) ->
 
 
 def cast_like(tree: Any, like: Any) -> Any:
-    """``tree`` with the dtypes of ``like``, so that a state never drifts.
+    """Casts ``tree`` to the dtypes of ``like``, so that those of a state never change.
 
-    Typed keys have no dtype to be cast to, and stay as they are.
+    Typed keys cannot be cast and are unchanged.
     """
 
     def leaf_cast(new, old):
@@ -164,22 +171,23 @@ def cast_like(tree: Any, like: Any) -> Any:
 
 
 def select(condition: jax.Array, on_true: Any, on_false: Any) -> Any:
-    """Leafwise ``where`` with the dtypes of ``on_false``."""
+    """Returns ``on_true`` if ``condition``, else ``on_false``, in its dtypes."""
     cast = cast_like(on_true, on_false)
     return jax.tree.map(lambda new, old: jnp.where(condition, new, old), cast, on_false)
 
 
 def either(condition: jax.Array, on_true: Callable, on_false: Callable) -> Any:
-    """``on_true()`` or ``on_false()``, only the one that is asked for.
+    """Calls ``on_true`` if ``condition``, else ``on_false``, and not the other one.
 
-    An eager ``lax.cond`` compiles anew for every closure, which is every optimizer
-    step.
+    Outside of ``jit`` it is a Python ``if``: there ``lax.cond`` would compile anew for
+    the new closures of every optimizer step.
     """
     if not isinstance(condition, Tracer):
         return on_true() if condition else on_false()
 
     def typed(branch: Callable) -> Callable:
-        # Under shard_map the branches must vary over the same axes: those of a select.
+        # Under shard_map both branches must vary over the same mesh axes. A select
+        # with the condition gives them those of the condition.
         return lambda: jax.tree.map(
             lambda leaf: jnp.where(condition, leaf, leaf), branch()
         )
@@ -188,15 +196,15 @@ def either(condition: jax.Array, on_true: Callable, on_false: Callable) -> Any:
 
 
 def one_more(count: jax.Array) -> jax.Array:
-    """``count + 1``; at the largest integer it stays."""
+    """Returns ``count + 1``, or ``count`` if that is the largest integer."""
     return jnp.minimum(count, jnp.iinfo(count.dtype).max - 1) + 1
 
 
 def fresh(tree: Any) -> Any:
-    """Copies for a new state: no weak types, no buffer twice.
+    """Copies the leaves of a new state, and removes their weak types.
 
-    A weakly typed state compiles a training loop twice; a buffer that stands in two
-    fields cannot be donated.
+    A weakly typed state would compile a training loop twice, and a buffer that is in
+    two fields cannot be donated.
     """
     return jax.tree.map(
         lambda leaf: jnp.array(leaf, jnp.result_type(leaf), copy=True), tree

@@ -1,4 +1,4 @@
-"""What is known at the params before any trial."""
+"""Computes what a search needs at the current params, before any trial."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ def make_origin(
     lower_bound: Any = None,
     metric: Metric | None = None,
 ) -> Origin:
-    """Collects what is known before the trials; a missing ``value`` counts as 0.
+    """Computes loss, slope and squared norms at the params; a ``value`` of None is 0.
 
     ``metric(params, displacement)`` is the squared length of a displacement at
     ``params``; None is the Euclidean one.
@@ -28,7 +28,8 @@ def make_origin(
     loss_eps = jnp.finfo(arrived if jnp.issubdtype(arrived, jnp.inexact) else dtype).eps
     value = as_scalar(0.0 if value is None else value, dtype)
     require_shared(value, params)
-    # Reversed, as the search uses it: of -grad that is the gradient itself.
+    # The trials use the reversed direction too: for -grad it is the gradient itself, so
+    # no copy of it is made.
     ascent = trees.reverse(direction)
 
     def sqlength(displacement: Any) -> jax.Array:

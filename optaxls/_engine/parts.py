@@ -1,4 +1,4 @@
-"""The parts of one step-size rule, and what they remember."""
+"""The parts that one step-size rule is made of, and their memories."""
 
 from typing import Any, NamedTuple
 
@@ -6,7 +6,7 @@ from optaxls.parts.types import Condition, Gate, InitialStep, Memory, Path, Sear
 
 
 class Parts(NamedTuple):
-    """What a step is made of; ``fallback_step`` is tried after a failed search."""
+    """The parts of a step-size rule, and the step size to try after a failed search."""
 
     condition: Condition
     initial_step: InitialStep
@@ -17,7 +17,7 @@ class Parts(NamedTuple):
 
 
 class Memories(NamedTuple):
-    """What the parts remember."""
+    """What each part with a memory remembers from step to step."""
 
     condition: Memory
     initial_step: Memory
@@ -25,7 +25,7 @@ class Memories(NamedTuple):
 
 
 def init_memories(parts: Parts, params: Any) -> Memories:
-    """The parts' first memories."""
+    """Returns the memories before the first step."""
     return Memories(
         parts.condition.init(params),
         parts.initial_step.init(params),

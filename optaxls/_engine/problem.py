@@ -1,4 +1,4 @@
-"""What a search may ask: evaluate a step size, judge a trial, fall back."""
+"""Builds the two functions that a search calls: evaluate a step size, test a trial."""
 
 from typing import Any
 
@@ -15,10 +15,11 @@ from optaxls.parts.types import Memory, Origin, Problem, Trial, ValueFn, Verdict
 
 
 def _rounding_where(undecided: jax.Array, *at: Any) -> jax.Array:
-    """``rounding(*at)`` where ``undecided``, else 0 and no pass.
+    """Returns ``rounding(*at)`` if ``undecided``, else 0 without a pass over params.
 
-    ``vmap`` of a ``cond`` selects between its operands, which on a mesh with explicit
-    axes is a type error where they are sharded. Members are told apart here instead.
+    On a mesh with explicit axes, ``vmap`` of a ``cond`` is a type error for sharded
+    operands, because it selects between them. So under ``vmap`` this function selects
+    between the results instead.
     """
     if not isinstance(undecided, Tracer):
         return _rounding_or_none(undecided, *at)
@@ -41,9 +42,10 @@ def _rounding_or_none(undecided: jax.Array, *at: Any) -> jax.Array:
 
 
 def _forgiven(origin: Origin, verdict: Verdict) -> jax.Array:
-    """The rounding error of the loss where it decides, else 0, which saves a pass.
+    """Returns the rounding error of the loss if it can change the verdict, else 0.
 
-    The error lies between 0 and |f|: an excess outside of that is decided without it.
+    The error is between 0 and |f|. An excess outside of that range is decided without
+    it, which saves a pass over the params.
     """
 
     def close(excess: Any) -> jax.Array:
@@ -58,10 +60,13 @@ def _forgiven(origin: Origin, verdict: Verdict) -> jax.Array:
 def make_problem(
     value_fn: ValueFn, origin: Origin, parts: Parts, memory: Memory
 ) -> Problem:
-    """The questions of a search from ``origin``; ``memory`` is the condition's."""
-    # The last thing done to a direction is a change of sign. Undone here it cancels,
-    # and made again inside the loop it is part of the trial's pass; else -grad would be
-    # a second copy of the gradient, kept while the loop runs.
+    """Builds the problem of a search that starts at ``origin``.
+
+    ``memory`` is what the condition remembers.
+    """
+    # A direction such as -grad ends with a change of sign. Reversing it here cancels
+    # that sign, and reversing it again inside the loop costs no extra pass. Otherwise
+    # XLA would store -grad beside grad, a second copy, while the loop runs.
     reverse = trees.reverse(origin.direction)
 
     def probe(step_size: jax.Array) -> Trial:

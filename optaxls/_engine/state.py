@@ -1,4 +1,4 @@
-"""From the engine's step to optax's updates and state."""
+"""Checks the parts, and writes the result of a step into the optimizer state."""
 
 from typing import Any
 
@@ -39,7 +39,10 @@ def require_parts(parts: Parts) -> None:
 
 
 def first_state(name: str, memories: Memories, params: Params) -> LineSearchState:
-    """Zeros of the final dtypes, so that a training loop compiles once."""
+    """Returns the state before the first step, with zeros as its report.
+
+    Its dtypes are those of all later states, so that a training loop compiles once.
+    """
     require_arrays(name, params)
     zero = jnp.zeros((), trees.scalar_dtype(params))
     none, no = jnp.zeros((), jnp.int32), jnp.zeros((), bool)
@@ -48,14 +51,14 @@ def first_state(name: str, memories: Memories, params: Params) -> LineSearchStat
 
 
 def memories_of(state: LineSearchState) -> Memories:
-    """What the parts remember."""
+    """Returns the memories of the parts from a state."""
     return Memories(state.condition, state.initial_step, state.gate)
 
 
 def next_state(
     step: Step, memories: Any, origin: Origin, state: LineSearchState
 ) -> LineSearchState:
-    """What a step left behind, with the dtypes of ``state``."""
+    """Returns the state after a step, with the dtypes of ``state``."""
     new = LineSearchState(
         step.outcome.applied.step_size,
         step.outcome.num_trials + step.outcome.num_fallback_trials,

@@ -1,4 +1,7 @@
-"""One step: propose, search, decide, remember. The guards live here."""
+"""Makes one step: proposes a step size, searches, and updates the memories.
+
+All guards against losses, slopes and directions that are not finite are in this file.
+"""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -24,17 +27,18 @@ from optaxls.parts.types import (
 
 
 class Applied(NamedTuple):
-    """The direction that the step size multiplies; is it the one that was tested?"""
+    """The direction that the step size multiplies, and whether the search tested it."""
 
     direction: Params
     tested: jax.Array | bool
 
 
+# ``number of trials -> the direction to apply``.
 Choose = Callable[[jax.Array], Applied]
 
 
 class Step(NamedTuple):
-    """The updates to add, how they came about, and the new memories."""
+    """The updates to add to the params, how the search ended, and the new memories."""
 
     updates: Params
     outcome: Outcome
@@ -42,14 +46,17 @@ class Step(NamedTuple):
 
 
 def _as_step_size(proposal: Any, like: jax.Array) -> jax.Array:
-    """The proposal as a number that a search can start from: finite, not negative."""
+    """Clips a proposed step size to a finite number >= 0; NaN becomes 0."""
     proposal = jnp.asarray(proposal, like.dtype)
     largest = jnp.finfo(proposal.dtype).max
     return jnp.clip(jnp.where(jnp.isnan(proposal), 0, proposal), 0, largest)
 
 
 def _displace(origin: Origin, path: Path, step_size: jax.Array) -> Displacement:
-    """What the path makes of the step; zeros of a step of 0, which it never sees."""
+    """Returns the displacement of a step along the path, and zeros for a step of 0.
+
+    The path is never called with a step size of 0, by which it may divide.
+    """
     moves = step_size > 0
     found = path.displace(origin, jnp.where(moves, step_size, 1))
     return Displacement(
@@ -60,20 +67,21 @@ def _displace(origin: Origin, path: Path, step_size: jax.Array) -> Displacement:
 
 
 def _promises(origin: Origin, path: Path, proposal: jax.Array) -> jax.Array:
-    """Whether the path promises a descent; it may divide by the step size."""
+    """Whether the path promises a decrease of the loss for the proposed step size."""
+    # The path may divide by the step size, so 0 is replaced before the call.
     moves = proposal > 0
     return moves & (path.predicted_slope(origin, jnp.where(moves, proposal, 1)) < 0)
 
 
 def _untested(origin: Origin, proposal: jax.Array) -> Found:
-    """What a search finds that makes no trial: the proposal."""
+    """Returns the proposed step size as the result of a search without any trial."""
     none = jnp.zeros_like(proposal, jnp.int32)
     value, takes = unknown_value(origin.value), proposal > 0
     return Found(proposal, value, proposal, takes, takes, none, none)
 
 
 def _outcome(origin: Origin, path: Path, found: Found, descends: jax.Array) -> Outcome:
-    """What is taken of what was found: nothing where nothing descends."""
+    """Decides which step is made, which is a step of 0 unless the path descends."""
 
     def trial(step_size: jax.Array, value: jax.Array) -> Trial:
         _, linear_change, sqdistance = _displace(origin, path, step_size)
@@ -96,12 +104,16 @@ def _outcome(origin: Origin, path: Path, found: Found, descends: jax.Array) -> O
 def _apply(
     origin: Origin, path: Path, outcome: Outcome, choose: Choose | None
 ) -> tuple[Params, Outcome]:
-    """The updates. A step of 0 is zeros whatever the path makes of it."""
+    """Returns the updates of the step that was decided, and the outcome for them.
+
+    With ``choose`` the step size multiplies another direction than the one searched.
+    The loss is then known only if ``choose`` says that this direction was tested.
+    """
     step_size, value = outcome.applied.step_size, outcome.applied.value
     if choose is None:
         return _displace(origin, path, step_size).updates, outcome
     direction, tested = choose(outcome.num_trials)
-    # The path may read these scalars, so they have to be those of this direction.
+    # The path may read slope and norm, so they have to be those of this direction.
     origin = origin._replace(
         direction=direction,
         slope=trees.inner(origin.grad, direction, step_size.dtype),
@@ -121,13 +133,16 @@ def take_step(
     parts: Parts,
     choose: Choose | None = None,
 ) -> Step:
-    """Proposes, searches if the gate says so, and lets the parts remember.
+    """Makes one step: proposes a step size, searches from it if the gate asks for it.
 
-    - Loss or slope not finite: no step, no trial, every memory as it was.
-    - Nothing promised by the path (ascent, zero gradient): no step, no trial.
-    - Every trial rejected: the fallback step if its trial did not climb, else no step.
-    In all of them ``accepted`` is False. ``choose`` gives the direction to apply where
-    that is not the direction searched.
+    Three things can go wrong, and ``accepted`` is False after each of them.
+
+    - The loss or slope is not finite: there is no step and no trial, and every memory
+      is unchanged.
+    - The path promises no decrease (ascent, zero gradient): there is no step or trial.
+    - Every trial is rejected: the fallback step is made if it decreased the loss.
+
+    ``choose`` returns the direction to apply if that is not the direction searched.
     """
     finite = jnp.isfinite(origin.value) & jnp.isfinite(origin.slope)
     observed = Memories(
@@ -161,7 +176,10 @@ def take_untested_step(
     path: Path,
     choose: Choose | None = None,
 ) -> Step:
-    """The proposal without a search, under the same guards as ``take_step``."""
+    """Makes a step of the proposed size without a search.
+
+    Losses that are not finite and directions of ascent give no step, as with a search.
+    """
     finite = jnp.isfinite(origin.value) & jnp.isfinite(origin.slope)
     observed = initial_step.observe(memory, origin)
     proposal = _as_step_size(initial_step.propose(observed, origin), origin.value)

@@ -24,7 +24,7 @@ def no_memory(params: Params) -> Memory:
 
 
 class Origin(NamedTuple):
-    """What is known at the params ``w`` before any trial.
+    """Loss, gradient and direction at the params ``w``, before any trial.
 
     Attributes:
       params: ``w``.
@@ -34,8 +34,9 @@ class Origin(NamedTuple):
       slope: ``<grad, direction>``, scalar; negative for descent.
       grad_sqnorm: ``||grad||^2``, scalar.
       direction_sqnorm: ``||direction||^2`` in the metric, scalar.
-      lower_bound: of this batch's loss, where the caller gave one.
-      value_rounding: rounding error of the sum that the loss is, in loss units.
+      lower_bound: lower bound of this batch's loss, or None if the caller gave none.
+      value_rounding: rounding error from the summation of the loss, >= 0, in loss
+        units. The error from the rounded params is not in it.
     """
 
     params: Params
@@ -156,7 +157,7 @@ class LineSearchState(NamedTuple):
 
 
 class Condition(NamedTuple):
-    """When is a trial good enough? Four pure functions and a memory of arrays.
+    """Decides when a trial is good enough: four pure functions and a memory of arrays.
 
     ``observe`` runs once before the trials, also when no search is made. What it
     returns goes to the ``judge`` and ``commit`` of the same step. ``commit`` runs once
@@ -171,7 +172,7 @@ class Condition(NamedTuple):
 
 
 class InitialStep(NamedTuple):
-    """Which step size to try first.
+    """Proposes the step size to try first.
 
     ``uses`` names the ``update`` arguments that it reads. What ``observe`` returns goes
     to the ``propose`` and ``commit`` of the same step, so nothing is computed twice.
@@ -185,7 +186,7 @@ class InitialStep(NamedTuple):
 
 
 class Gate(NamedTuple):
-    """Search at this step, or take the proposed step untested?
+    """Decides whether a step is searched, or its proposed size taken untested.
 
     What ``observe`` returns goes to the ``should_search`` and ``commit`` of the step.
     """
@@ -209,7 +210,7 @@ class Path(NamedTuple):
 
 
 class Problem(NamedTuple):
-    """What a search may ask: evaluate a step size, judge a trial.
+    """The functions that a search calls to evaluate a step size and test a trial.
 
     ``judge`` has the numerical guards inside: a trial whose loss is not finite is too
     long, and differences within the rounding error are forgiven. ``fallback_step`` is

@@ -35,7 +35,7 @@ def _report_with_mean(state: Any) -> LineSearchState | None:
 
 
 def extrapolated(
-    rule: optax.GradientTransformation,
+    step_rule: optax.GradientTransformation,
 ) -> optax.GradientTransformationExtraArgs:
     r"""Adds momentum to each step: a part of the offset from the mean iterate.
 
@@ -50,8 +50,8 @@ def extrapolated(
     steps, and the length of training need not be known.
 
     Args:
-      rule: ``scale_by_line_search`` or ``scale_by_initial_step`` with ``hindsight``,
-        also in an ``optax.chain``.
+      step_rule: ``scale_by_line_search`` or ``scale_by_initial_step`` with
+        ``hindsight``, also in an ``optax.chain``.
 
     Returns:
       A transformation with the same state; ``update`` needs the same arguments.
@@ -65,8 +65,8 @@ def extrapolated(
 
     Example:
       >>> import jax.numpy as jnp, optaxls
-      >>> rule = optaxls.scale_by_initial_step(optaxls.hindsight())
-      >>> tx = optaxls.extrapolated(rule)
+      >>> step_rule = optaxls.scale_by_initial_step(optaxls.hindsight())
+      >>> tx = optaxls.extrapolated(step_rule)
       >>> w = jnp.array([1.0])
       >>> state = tx.init(w)
       >>> for _ in range(50):
@@ -80,27 +80,27 @@ def extrapolated(
       Road Less Scheduled, 2024, arXiv:2405.15682, with :math:`\beta = 1/2`.
     """
 
-    step_rule = optax.with_extra_args_support(rule)
+    inner = optax.with_extra_args_support(step_rule)
 
     def init(params: Params) -> Any:
-        state = step_rule.init(params)
+        state = inner.init(params)
         if _report_with_mean(state) is None:
             raise TypeError(
-                "extrapolated: the initial step of rule must be hindsight(), got the "
-                f"state {state!r}"
+                "extrapolated: the initial step of step_rule must be hindsight(), got "
+                f"the state {state!r}"
             )
         return state
 
     def update(
         updates: Params, state: Any, params: Any = None, **extra: Any
     ) -> tuple[Params, Any]:
-        updates, new = step_rule.update(updates, state, params, **extra)
+        updates, new = inner.update(updates, state, params, **extra)
         report = _report_with_mean(new)
         assert report is not None, "init has found one"
         memory = report.initial_step
         share = _share(report, memory)
-        way = trees.difference(params, memory.mean_params)
-        # NaN params stay NaN by themselves; they must not enter by 0 * NaN.
-        return trees.add_scaled(updates, share, way, where=share > 0), new
+        offset = trees.difference(params, memory.mean_params)
+        # With a share of 0 nothing is added: 0 * NaN would make the updates NaN.
+        return trees.add_scaled(updates, share, offset, where=share > 0), new
 
     return optax.GradientTransformationExtraArgs(init, update)

@@ -55,14 +55,14 @@ COMBINATORS = [
         "test_numbers",
     ),
     Row(
-        "clipping, momentum, any direction before a rule",
+        "clipping, momentum, any direction before a step-size rule",
         WORKS,
         "pass the raw `grad`: the slope is taken with it; uphill means no step; "
         "Polyak steps (`sps`, the first trial of `ponos`) undo a clip",
         "test_numbers",
     ),
     Row(
-        "schedule, clipping, momentum after a rule",
+        "schedule, clipping, momentum after a step-size rule",
         WORKS,
         "changes the accepted step, untested",
         "test_numbers",
@@ -70,7 +70,7 @@ COMBINATORS = [
     Row(
         "`contrib.reduce_on_plateau`",
         WORKS,
-        "after the rule: it scales the accepted step",
+        "after the step-size rule: it scales the accepted step",
         "test_numbers",
     ),
     Row(
@@ -82,43 +82,45 @@ COMBINATORS = [
     Row(
         "weight decay in the direction",
         WORKS,
-        "`chain(add_decayed_weights(d), rule)`: scaled by the step, tested, raw loss",
+        "`chain(add_decayed_weights(d), step_rule)`: scaled by the step, tested, "
+        "raw loss",
         "test_numbers",
     ),
     Row(
         "weight decay after the search",
         WORKS,
-        "`chain(rule, add_decayed_weights(-d))`, mind the sign: d per step, untested",
+        "`chain(step_rule, add_decayed_weights(-d))`, mind the sign: d per step, "
+        "untested",
         "test_numbers",
     ),
     Row(
         "weight decay by the step size found, as in AdamW",
         "use instead: `optaxls.decayed`",
-        "`decayed(rule, d)`, also around a `chain` with a rule: step size times d, "
-        "untested",
+        "`decayed(step_rule, d)`, also around a `chain` with a "
+        "step-size rule: step size times d, untested",
         "test_decayed_is_the_line_in_the_loop",
     ),
     Row(
-        "`partition` of directions, one rule after it",
+        "`partition` of directions, one step-size rule after it",
         WORKS,
         "different directions for different leaves, one search over the full tree",
         "test_numbers",
     ),
     Row(
-        "`freeze(mask)` before a rule",
+        "`freeze(mask)` before a step-size rule",
         WORKS,
         "same as `optaxls.on_subset` without weight decay",
         "test_numbers",
     ),
     Row(
-        "`masked`, `partition`, `selective_transform` around a rule",
+        "`masked`, `partition`, `selective_transform` around a step-size rule",
         "use instead: `optaxls.on_subset`",
         "`TypeError`: the loss cannot be masked with the updates",
         "test_errors_name_the_replacement",
     ),
     Row(
-        "`flatten` around a rule",
-        "use instead: the rule without it",
+        "`flatten` around a step-size rule",
+        "use instead: the step-size rule without it",
         "`TypeError`: `grad` and `value_fn` stay trees",
         "test_errors_name_the_replacement",
     ),
@@ -131,7 +133,7 @@ COMBINATORS = [
     Row(
         "`apply_if_finite`",
         WORKS,
-        "not needed: a rule makes no step on a batch that is not finite",
+        "not needed: a step-size rule makes no step on a batch that is not finite",
         "test_apply_if_finite_and_a_rule_agree_on_a_broken_batch",
     ),
     Row(
@@ -155,12 +157,12 @@ COMBINATORS = [
     Row(
         "`with_extra_args_support`, `snapshot`, `monitor`",
         WORKS,
-        "before a rule they see the gradient, after it the step",
+        "before a step-size rule they see the gradient, after it the step",
         "test_numbers",
     ),
     Row(
         "`lookahead`",
-        "use instead: the rule, then `lookahead(identity(), ...)`",
+        "use instead: the step-size rule, then `lookahead(identity(), ...)`",
         "optax's passes no `value` on: `TypeError`",
         "test_lookahead_after_a_rule",
     ),
@@ -178,19 +180,19 @@ COMBINATORS = [
     ),
     Row(
         "`contrib.sam`",
-        "use instead: a rule on the shifted loss",
+        "use instead: a step-size rule on the shifted loss",
         "optax's passes no `value` on: `TypeError`; shift value, grad and value_fn",
         "test_sam_as_a_rule_on_the_shifted_loss",
     ),
     Row(
         "`contrib.mechanize`",
-        "use instead: the rule alone",
+        "use instead: the step-size rule alone",
         "itself a step-size rule: it rescales the accepted step to about 1e-6",
         "test_mechanize_undoes_the_step_that_was_found",
     ),
     Row(
         "`contrib.split_real_and_imaginary`",
-        "use instead: the rule without it",
+        "use instead: the step-size rule without it",
         "passes no `value` on: `TypeError`; complex params need no wrapper",
         "test_errors_name_the_replacement",
     ),
@@ -202,7 +204,10 @@ PAGE = pathlib.Path(optaxls.__file__).parent / "transforms" / "COMBINATORS.md"
 
 def render() -> str:
     """The table of the page."""
-    lines = ["| optax around or beside a rule | outcome | note |", "|---|---|---|"]
+    lines = [
+        "| optax around or beside a step-size rule | outcome | note |",
+        "|---|---|---|",
+    ]
     lines += [f"| {row.name} | {row.outcome} | {row.note} |" for row in COMBINATORS]
     return "\n".join(lines)
 

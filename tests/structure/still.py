@@ -16,16 +16,6 @@ LONG: set[str] = set()
 # Below examples/, and define a transformation.
 DEFINING: set[str] = set()
 # Not yet rewritten in plain words: ``python -m tests.structure.lint --files``.
-UNPLAIN = {
-    "optaxls/_core/arguments.py",
-    "optaxls/_core/loss.py",
-    "optaxls/_core/robust.py",
-    "optaxls/_core/trees.py",
-    "optaxls/_engine/problem.py",
-    "optaxls/parts/searches/_loop.py",
-    "optaxls/parts/searches/backtracking.py",
-    "optaxls/parts/searches/bracketing.py",
-    "optaxls/transforms/extrapolated.py",
-}
+UNPLAIN: set[str] = set()
 # Cite a document that is not in the repository.
 CITING: set[str] = set()

@@ -17,11 +17,12 @@ from optaxls.parts.types import Found, Problem, Search, Trial, Verdict
 
 
 class Progress(NamedTuple):
-    """Where a search stands.
+    """The state of a search between two rounds of trials.
 
-    ``held_step`` and ``held_value`` are of the trial that would be taken now, if
-    ``holds``: the last one that was not too long, or that of the fallback step.
-    ``end_step`` is where the search would go on.
+    ``holds`` says whether a trial so far may be taken. If so, ``held_step`` and
+    ``held_value`` are its step size and loss. It is the last trial that was not too
+    long, or that of the fallback step. ``end_step`` is the step size of the next trial
+    that the search itself, without its budget, would make.
     """
 
     next_step: jax.Array
@@ -37,7 +38,7 @@ Advance = Callable[[Progress], Progress]
 
 
 def while_loop(condition: Callable, body: Callable, carry: Any) -> Any:
-    """``lax.while_loop`` when traced; the same functions one after another when not.
+    """Runs ``lax.while_loop`` when traced, and a Python loop otherwise.
 
     An eager ``lax.while_loop`` compiles anew whenever its body is a new closure, which
     is at every optimizer step. Running the body eagerly compiles nothing.
@@ -50,8 +51,8 @@ def while_loop(condition: Callable, body: Callable, carry: Any) -> Any:
 
 
 def _start(problem: Problem, first_step: jax.Array, enabled: jax.Array) -> Progress:
-    """Nothing tried yet. Where no search is wanted, the first step is untested."""
-    # Derived from the origin so that all of it is traced, or none.
+    """Returns the progress before any trial; without a search it is already done."""
+    # All leaves are derived from the origin, so that either all are traced or none.
     value = problem.origin.value
     first, none = first_step.astype(value.dtype), jnp.zeros_like(enabled, jnp.int32)
     unknown = unknown_value(value)
@@ -65,10 +66,11 @@ def repeat(
     enabled: jax.Array,
     max_trials: int,
 ) -> Found:
-    """Advances until done or until ``max_trials`` evaluations are spent.
+    """Runs a search until it is done or has spent ``max_trials`` loss evaluations.
 
-    A search that failed makes one trial more, of the fallback step: no step is taken
-    whose loss is not known. It is not longer than the step that comes next.
+    A search that failed makes one more trial, of the fallback step, because a step is
+    only made if its loss is known. The fallback step is at most as long as the next
+    trial would have been.
     """
 
     def body(progress: Progress) -> Progress:
@@ -102,14 +104,14 @@ def repeat(
 def taken(
     problem: Problem, trial: Trial, verdict: Verdict, spent: jax.Array
 ) -> jax.Array:
-    """Whether a trial may be taken. The fallback step needs no more than a descent."""
+    """Whether a trial may be taken; the fallback step must only decrease the loss."""
     # Not "or equal": far out on a plateau the loss can be the same to the last bit.
     descends = jnp.isfinite(trial.value) & (trial.value < problem.origin.value)
     return (verdict.too_long <= 0) | (spent & descends)
 
 
 def one_at_a_time(next_step: Callable, max_trials: int) -> Search:
-    """A search that makes one trial a round.
+    """Builds a search that makes one trial in each round.
 
     ``next_step(progress, trial, verdict, problem) -> (step_size, done)``, where
     ``progress`` is from before the trial.

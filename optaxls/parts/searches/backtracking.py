@@ -11,7 +11,7 @@ from optaxls.parts.types import Problem, Search, Trial, Verdict
 
 
 def _shrink_or_grow(shrink: Callable, increase_factor: Any, max_step_size: Any):
-    """Too long: shrink. Too short and able to grow: grow. Else the trial is taken."""
+    """Builds the choice of the next trial: shorter, longer, or none if it fits."""
 
     def next_step(progress, trial, verdict, problem):
         del progress
@@ -46,7 +46,7 @@ def backtracking(
     ``max_step_size``) after one that is too short, until the condition holds.
 
     Args:
-      decrease_factor: dimensionless, in (0, 1); 0.9 as in Vaswani et al. 2019.
+      decrease_factor: dimensionless, in (0, 1); Vaswani et al. 2019 use 0.9.
       increase_factor: dimensionless, >= 1; 1 never grows. Needed by ``goldstein``.
       max_trials: budget of loss evaluations, >= 1.
       max_step_size: growth stops here, and a trial here is never too short.
@@ -81,8 +81,8 @@ def backtracking(
         del verdict, problem
         return trial.step_size * decrease_factor
 
-    rule = _shrink_or_grow(shrink, increase_factor, max_step_size)
-    return one_at_a_time(rule, max_trials)
+    next_step = _shrink_or_grow(shrink, increase_factor, max_step_size)
+    return one_at_a_time(next_step, max_trials)
 
 
 def adaptive_backtracking(
@@ -104,9 +104,11 @@ def adaptive_backtracking(
 
     Args:
       decrease_factor: rho, dimensionless, in (0, 1).
-      increase_factor: as in ``backtracking``.
+      increase_factor: factor after a trial that is too short, dimensionless, >= 1; 1
+        never grows.
       max_trials: budget of loss evaluations, >= 1.
-      max_step_size: as in ``backtracking``.
+      max_step_size: growth stops at this step size, > 0; a trial here is never too
+        short.
       min_factor: epsilon, the strongest shrink of one round, in (0, 1).
 
     Returns:
@@ -116,7 +118,7 @@ def adaptive_backtracking(
       ValueError: an argument lies outside its range.
 
     Cost:
-      One loss evaluation per trial, usually fewer trials than ``backtracking``.
+      One loss evaluation per trial, most often fewer trials than ``backtracking``.
 
     Example:
       >>> import jax.numpy as jnp, optaxls
@@ -150,5 +152,5 @@ def adaptive_backtracking(
         factor = decrease_factor * jnp.clip(factor, 0, 1)
         return trial.step_size * jnp.maximum(factor, min_factor)
 
-    rule = _shrink_or_grow(shrink, increase_factor, max_step_size)
-    return one_at_a_time(rule, max_trials)
+    next_step = _shrink_or_grow(shrink, increase_factor, max_step_size)
+    return one_at_a_time(next_step, max_trials)

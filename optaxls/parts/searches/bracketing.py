@@ -10,12 +10,12 @@ from optaxls.parts.types import Search
 def bracketing(factor: float = 2.0, max_trials: int = 100) -> Search:
     r"""Grows or shrinks to the largest accepted step of the grid ``first * factor**k``.
 
-    While trials are not too long the step is multiplied by ``factor``, and the last
-    one that held is kept; a first trial that is too long is divided by ``factor``
-    until one holds.
+    While trials are not too long the step is multiplied by ``factor``, and the last of
+    these trials is taken. If the first trial is too long, the step is divided
+    by ``factor`` until a trial is not.
 
     Args:
-      factor: dimensionless, > 1.
+      factor: ratio of neighbouring trial steps, dimensionless, > 1.
       max_trials: budget of loss evaluations, >= 1.
 
     Returns:
@@ -25,7 +25,7 @@ def bracketing(factor: float = 2.0, max_trials: int = 100) -> Search:
       ValueError: an argument lies outside its range.
 
     Cost:
-      One loss evaluation per trial; at least two where the first one holds.
+      One loss evaluation per trial; at least two if the first one fits.
 
     Example:
       >>> import jax.numpy as jnp, optaxls

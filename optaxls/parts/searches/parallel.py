@@ -19,8 +19,8 @@ def parallel_candidates(
     ``backtracking(decrease_factor, max_trials=max_trials)``.
 
     Args:
-      num_candidates: K, >= 1.
-      decrease_factor: beta, dimensionless, in (0, 1).
+      num_candidates: K, the number of step sizes tried at once, >= 1.
+      decrease_factor: beta, ratio of neighbouring step sizes, dimensionless, in (0, 1).
       max_trials: budget in sequential trials, >= 1.
 
     Returns:
@@ -44,7 +44,7 @@ def parallel_candidates(
       [0.] 3
 
     Reference:
-      Ours; the accepted step is that of Armijo backtracking.
+      No publication; defined here. The accepted step is that of Armijo backtracking.
     """
     checks.require_integer("num_candidates", num_candidates, 1)
     checks.require("decrease_factor", decrease_factor, "(0, 1)")
@@ -58,7 +58,7 @@ def parallel_candidates(
                 steps.append(steps[-1] * decrease_factor)
             trials = jax.vmap(problem.probe)(jnp.stack(steps[:-1]))
             verdicts = jax.vmap(problem.judge)(trials)
-            # The fallback step comes when the budget is spent, alone.
+            # After the budget is spent only the fallback step is tried.
             spent = progress.num_trials >= max_trials
             budget = jnp.maximum(max_trials - progress.num_trials, 1)
             rank = jnp.arange(1, num_candidates + 1)
@@ -69,7 +69,7 @@ def parallel_candidates(
             holds = found | spent
 
             def pick(leaf: jax.Array) -> jax.Array:
-                # No indexing: of members spread over explicit axes JAX refuses it.
+                # A sum, as JAX refuses to index arrays sharded over explicit axes.
                 return jnp.sum(jnp.where(rank == first + 1, leaf, 0))
 
             step_size, value = pick(trials.step_size), pick(trials.value)
