@@ -137,6 +137,15 @@ def test_finished_run_reports_again(command, small_npz):
     assert Path("run", "training.png").stat().st_size > 10_000
 
 
+@pytest.fixture
+def heeds_ctrl_c():
+    """A shell in the background tells its programs to ignore the signal."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heeds_ctrl_c")
 def test_ctrl_c_ends_in_one_line_and_the_run_goes_on(
     command, small_npz, monkeypatch, tmp_path
 ):
@@ -167,6 +176,7 @@ def test_ctrl_c_ends_in_one_line_and_the_run_goes_on(
     assert [path.name for path in (tmp_path / "runs").iterdir()] == ["small-mlp-1"]
 
 
+@pytest.mark.usefixtures("heeds_ctrl_c")
 def test_ctrl_c_before_anything_was_saved(command, small_npz, monkeypatch):
     """There is a run all the same, so that the options that are told begin it."""
     arguments = ("--data", small_npz, *SETTINGS, "--compare", "", "--out", "run")
