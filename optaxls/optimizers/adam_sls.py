@@ -73,7 +73,7 @@ def adam_sls(
       max_step_size: > 0, the longest first trial; none by default.
       momentum: "standard" (Adam's), "heavy_ball" (:math:`b_1 (w_k - w_{k-1})` after
         the step) or "nesterov" (what the authors' code calls heavy ball). Both rest
-        while the losses have climbed, as in ``sls_momentum``.
+        while the mean loss is far above those of the first ten steps.
 
     Returns:
       An optimizer of gradients; ``update`` needs ``params``, ``value``, ``grad``,

@@ -35,7 +35,7 @@ def eval_params(opt_state: Any, params: Any) -> Any:
       [1.]
 
     Reference:
-      Ours.
+      No publication; defined here. Schedule-free optimizers need the same of optax.
     """
     nodes = [n for n in jax.tree.leaves(opt_state, is_leaf=_holds) if _holds(n)]
     if len(nodes) > 1:
