@@ -79,6 +79,12 @@ def make_problem(
 
     def judge(trial: Trial) -> Verdict:
         verdict = parts.condition.judge(memory, origin, trial)
+        verdict = verdict if isinstance(verdict, Verdict) else Verdict(verdict)
+        if jnp.issubdtype(jnp.result_type(verdict.too_long), jnp.bool_):
+            raise TypeError(
+                "a condition must return numbers in loss units, at most 0 where it is "
+                "satisfied, got a bool"
+            )
         usable = jnp.isfinite(trial.value) & ~jnp.isnan(verdict.too_long)
         forgiven = _forgiven(origin, verdict)
         too_short = verdict.too_short - forgiven

@@ -163,6 +163,20 @@ class Condition(NamedTuple):
     returns goes to the ``judge`` and ``commit`` of the same step. ``commit`` runs once
     after the trials and returns the memory of the next step. A batch whose loss or
     slope is not finite leaves the memory as it was.
+
+    Example:
+      >>> import jax.numpy as jnp, optaxls
+      >>> below_mean = optaxls.Condition(     # of the last five losses
+      ...     init=lambda params: jnp.full(5, jnp.nan),
+      ...     observe=lambda memory, origin: (
+      ...         jnp.roll(memory, 1).at[0].set(origin.value)),
+      ...     judge=lambda memory, origin, trial: optaxls.Verdict(
+      ...         trial.value - jnp.maximum(jnp.nanmean(memory), origin.value)),
+      ...     commit=optaxls.keep_memory)
+      >>> rule = optaxls.scale_by_line_search(below_mean, optaxls.constant(1.0))
+
+    The memory is made of arrays whose shapes and dtypes never change. Fields of a
+    NamedTuple appear in ``metrics`` under their names.
     """
 
     init: Callable[[Params], Memory]

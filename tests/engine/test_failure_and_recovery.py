@@ -114,6 +114,13 @@ def test_a_condition_that_says_nan_rejects():
     assert result.step_size == 0.25 and result.accepted
 
 
+def test_a_verdict_that_is_a_bool_is_refused():
+    """True is 1, which would mean too long."""
+    better = optaxls.stateless_condition(lambda origin, trial: trial.value < 1.0)
+    with pytest.raises(TypeError, match="numbers in loss units"):
+        search(lambda w: 0.5 * w[0] ** 2, condition=better)
+
+
 def test_a_too_short_verdict_of_nan_does_not_grow():
     condition = optaxls.stateless_condition(
         lambda origin, trial: optaxls.Verdict(jnp.array(-1.0), jnp.array(jnp.nan))

@@ -24,7 +24,7 @@ def stateless_condition(fn: Callable[[Origin, Trial], Any]) -> Condition:
     Args:
       fn: ``(origin, trial) -> excess`` in loss units, or a ``Verdict`` for a
         two-sided test. A NaN counts as too long. The search ignores differences below
-        the rounding of the loss, ``origin.rounding``.
+        the rounding of the loss, the loss's rounding error.
 
     Returns:
       A condition for ``scale_by_line_search``.
