@@ -21,7 +21,10 @@ def oracle(kw: dict[str, Any], problem: Problem, steps: int):
         count = 1 if np.any(g) else 0
         while 0 < count <= 100 and loss(w - eta * g, batch) > f - c * eta * g @ g:
             eta, count = beta * eta, count + 1
-        taken = 0.0 if count == 0 else 1e-6 if count > 100 else eta
+        taken = 0.0 if count == 0 else eta
+        if count > 100:  # The fallback step is tested, and not taken if it climbs.
+            trial = loss(w - 1e-6 * g, batch)
+            taken = 1e-6 if trial < f or trial <= f - c * 1e-6 * g @ g else 0.0
         y_old, y = y, w - taken * g
         w = y + mu * (y - y_old)
         trials.append(count)  # With that of the fallback step.
