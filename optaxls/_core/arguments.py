@@ -145,3 +145,17 @@ def ascent_direction(updates: Any, grad: Any) -> Any:
     Without ``grad`` the updates count as the ascent direction.
     """
     return updates if grad is None else _conjugated(updates, grad, 1)
+
+
+def prepared_direction(
+    caller: str, updates: Any, params: Any, value: Any, grad: Any, **needed: Any
+) -> Any:
+    """Checks what ``update`` was given, and returns the direction to search along.
+
+    ``needed`` are the further arguments that ``caller`` cannot do without. Leaves that
+    are not trained get zeros, and complex leaves are conjugated where they have to be.
+    """
+    require_arguments(caller, params=params, value=value, grad=grad, **needed)
+    updates = hold_integers(updates, params)
+    require_same_leaves(caller, updates, params=params, grad=grad)
+    return descent_direction(updates, grad)

@@ -7,15 +7,10 @@ import jax.numpy as jnp
 import optax
 
 from optaxls._core import checks, trees
-from optaxls._core.arguments import (
-    descent_direction,
-    hold_integers,
-    require_arguments,
-    require_same_leaves,
-)
+from optaxls._core.arguments import hold_integers, prepared_direction
 from optaxls._engine.origin import make_origin
 from optaxls._engine.parts import Parts, init_memories
-from optaxls._engine.state import first_state, memories_of, next_state
+from optaxls._engine.state import first_state, memories_of, next_state, require_parts
 from optaxls._engine.step import take_step
 from optaxls.parts.conditions.monotone import stateless_condition
 from optaxls.parts.gates import always
@@ -86,8 +81,8 @@ def scale_by_extragradient(
       trial taken, in units of the gradient.
 
     Raises:
-      ValueError: an argument lies outside its range. TypeError, from ``update``: an
-      argument is missing.
+      ValueError: an argument lies outside its range. TypeError: a part is of another
+      kind, or, from ``update``, an argument is missing.
 
     Cost:
       It evaluates one gradient per trial, and one more at the accepted point.
@@ -112,6 +107,7 @@ def scale_by_extragradient(
     parts = Parts(
         condition, initial_step, search, along_direction, always(), fallback_step
     )
+    require_parts(parts)
 
     def init(params: Params) -> LineSearchState:
         return first_state(name, init_memories(parts, params), params)
@@ -127,10 +123,9 @@ def scale_by_extragradient(
         **extra: Any,
     ) -> tuple[Params, LineSearchState]:
         del extra
-        require_arguments(name, params=params, value=value, grad=grad, grad_fn=grad_fn)
-        updates = hold_integers(updates, params)
-        require_same_leaves(name, updates, params=params, grad=grad)
-        updates = descent_direction(updates, grad)
+        updates = prepared_direction(
+            name, updates, params, value, grad, grad_fn=grad_fn
+        )
         start = make_origin(params, grad, updates, value)
 
         def gradient_change(at: Params) -> jax.Array:

@@ -6,12 +6,7 @@ import jax
 import optax
 
 from optaxls._core import checks, trees
-from optaxls._core.arguments import (
-    descent_direction,
-    hold_integers,
-    require_arguments,
-    require_same_leaves,
-)
+from optaxls._core.arguments import descent_direction, prepared_direction
 from optaxls._core.loss import scalar_value_fn
 from optaxls._engine.origin import make_origin
 from optaxls._engine.parts import Parts, init_memories
@@ -153,12 +148,9 @@ def scale_by_line_search(
         **extra: Any,
     ) -> tuple[Params, LineSearchState]:
         del extra
-        require_arguments(
-            name, params=params, value=value, grad=grad, value_fn=value_fn
+        updates = prepared_direction(
+            name, updates, params, value, grad, value_fn=value_fn
         )
-        updates = hold_integers(updates, params)
-        require_same_leaves(name, updates, params=params, grad=grad)
-        updates = descent_direction(updates, grad)
         origin = make_origin(params, grad, updates, value, lower_bound, metric)
         loss = scalar_value_fn(value_fn, origin.value.dtype)
         step = take_step(loss, origin, memories_of(state), parts, choose)
