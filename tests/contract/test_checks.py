@@ -1,7 +1,5 @@
 """Parts in the wrong place are refused at construction, by the argument's name."""
 
-# pyright: reportArgumentType=false
-
 import functools
 
 import jax.numpy as jnp

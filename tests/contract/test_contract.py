@@ -1,9 +1,5 @@
 """The contract of every transformation: a table alias x promise."""
 
-# Optax types states and updates as unions of trees; their fields are known here.
-# pyright: reportAttributeAccessIssue=false, reportIndexIssue=false
-# pyright: reportArgumentType=false
-
 import chex
 import jax
 import jax.numpy as jnp

@@ -1,9 +1,5 @@
 """More of the contract: trees of every kind, transformations of JAX, alias by alias."""
 
-# Optax types states and updates as unions of trees; their fields are known here.
-# pyright: reportAttributeAccessIssue=false, reportIndexIssue=false
-# pyright: reportArgumentType=false, reportCallIssue=false
-
 import dataclasses
 from typing import Any
 

@@ -1,9 +1,5 @@
 """auto refuses a whole optimizer as direction: it has its minus sign already."""
 
-# Optax types states and updates as unions of trees; their fields are known here.
-# pyright: reportAttributeAccessIssue=false, reportIndexIssue=false
-# pyright: reportArgumentType=false
-
 import jax
 import jax.numpy as jnp
 import optax

@@ -1,9 +1,5 @@
 """Cautious directions that are sparse: zeros are neither kept nor dropped."""
 
-# Optax types states and updates as unions of trees; their fields are known here.
-# pyright: reportIndexIssue=false, reportArgumentType=false
-# pyright: reportCallIssue=false
-
 import jax.numpy as jnp
 import numpy as np
 import optax

@@ -1,8 +1,5 @@
 """Directions by curvature: closed forms, a NumPy oracle, and what must not enter."""
 
-# pyright: reportAttributeAccessIssue=false, reportIndexIssue=false
-# pyright: reportArgumentType=false, reportCallIssue=false, reportOperatorIssue=false
-
 import jax
 import jax.numpy as jnp
 import numpy as np

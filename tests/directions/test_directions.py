@@ -1,9 +1,5 @@
 """Directions before a search: closed forms, and what a bad batch may do to them."""
 
-# Optax types states and updates as unions of trees; their fields are known here.
-# pyright: reportAttributeAccessIssue=false, reportIndexIssue=false
-# pyright: reportArgumentType=false, reportOperatorIssue=false
-
 import jax.numpy as jnp
 import numpy as np
 import optax

@@ -1,9 +1,5 @@
 """Momentum after a search: as optax.trace, until it makes the losses climb."""
 
-# Optax types states and updates as unions of trees; their fields are known here.
-# pyright: reportAttributeAccessIssue=false, reportIndexIssue=false
-# pyright: reportArgumentType=false
-
 import functools
 import math
 

@@ -1,9 +1,5 @@
 """Safety: what a step does when something is wrong, and that it recovers."""
 
-# Optax types states and updates as unions of trees; their fields are known here.
-# pyright: reportAttributeAccessIssue=false, reportIndexIssue=false
-# pyright: reportArgumentType=false
-
 import chex
 import jax
 import jax.numpy as jnp

@@ -1,7 +1,5 @@
 """``observe`` runs once a step, and what it returns reaches both ends of the step."""
 
-# pyright: reportAttributeAccessIssue=false
-
 import jax
 import jax.numpy as jnp
 import pytest

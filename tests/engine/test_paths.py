@@ -1,9 +1,5 @@
 """Any path under any search: steps of 0, bad numbers, one truth about the step."""
 
-# Optax types states and updates as unions of trees; their fields are known here.
-# pyright: reportAttributeAccessIssue=false, reportIndexIssue=false
-# pyright: reportArgumentType=false
-
 import functools
 import math
 from typing import Any

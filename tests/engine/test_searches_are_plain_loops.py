@@ -1,9 +1,5 @@
 """Searches against a plain-Python oracle, each other, and optax."""
 
-# Optax types states and updates as unions of trees; their fields are known here.
-# pyright: reportAttributeAccessIssue=false, reportIndexIssue=false
-# pyright: reportArgumentType=false
-
 import functools
 import math
 

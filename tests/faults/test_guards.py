@@ -4,10 +4,6 @@ One exploded batch counts at most tenfold in any memory, and is forgotten; what 
 do to a step is bounded; what is held back comes back.
 """
 
-# Optax types states and updates as unions of trees; their fields are known here.
-# pyright: reportAttributeAccessIssue=false, reportIndexIssue=false
-# pyright: reportArgumentType=false, reportOperatorIssue=false
-
 import jax
 import jax.numpy as jnp
 import numpy as np

@@ -3,10 +3,6 @@
 "The peer" is optax 0.2.8 unless another is named.
 """
 
-# Optax types states and updates as unions of trees; their fields are known here.
-# pyright: reportAttributeAccessIssue=false, reportIndexIssue=false
-# pyright: reportArgumentType=false
-
 import jax
 import jax.numpy as jnp
 import optax

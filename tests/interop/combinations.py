@@ -1,8 +1,5 @@
 """Shared by the combinator tests: our rules beside their NumPy references."""
 
-# Optax types the functions that it is given more strictly than it calls them.
-# pyright: reportArgumentType=false, reportOperatorIssue=false
-
 from collections.abc import Callable
 from typing import Any, NamedTuple
 

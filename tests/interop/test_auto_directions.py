@@ -1,7 +1,5 @@
 """``auto`` takes any direction of optax: steps are accepted, and the loss falls."""
 
-# pyright: reportArgumentType=false
-
 import jax
 import jax.numpy as jnp
 import optax

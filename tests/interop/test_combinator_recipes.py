@@ -1,8 +1,5 @@
 """Recipes of the combinator table that are more than a wrapper: the right numbers."""
 
-# Optax types states and updates as unions of trees; their fields are known here.
-# pyright: reportAttributeAccessIssue=false, reportArgumentType=false
-
 import jax
 import jax.numpy as jnp
 import numpy as np

@@ -3,10 +3,6 @@
 ``COMBINATORS`` is the table of the page; each row names the test that holds it up.
 """
 
-# Optax types states and updates as unions of trees; their fields are known here.
-# pyright: reportAttributeAccessIssue=false, reportArgumentType=false
-# pyright: reportCallIssue=false, reportOperatorIssue=false
-
 import pathlib
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """Accelerated SGD: the three sequences in NumPy, and the params that it keeps."""
 
-# pyright: reportArgumentType=false, reportCallIssue=false
-
 import jax
 import jax.numpy as jnp
 import numpy as np

@@ -1,9 +1,5 @@
 """The optimizer without a step size: what its parts are there for."""
 
-# Optax types states and updates as unions of trees; their fields are known here.
-# pyright: reportAttributeAccessIssue=false, reportIndexIssue=false
-# pyright: reportArgumentType=false, reportOperatorIssue=false
-
 import functools
 
 import jax

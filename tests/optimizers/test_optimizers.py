@@ -1,9 +1,5 @@
 """The published optimizers: ten steps against the papers' arithmetic, closed forms."""
 
-# Optax types states and updates as unions of trees; their fields are known here.
-# pyright: reportAttributeAccessIssue=false, reportIndexIssue=false
-# pyright: reportArgumentType=false
-
 import jax
 import jax.numpy as jnp
 import optax

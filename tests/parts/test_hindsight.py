@@ -1,9 +1,5 @@
 """The hindsight rule: against plain Python, and what it makes of a wrong step size."""
 
-# Optax types states and updates as unions of trees; their fields are known here.
-# pyright: reportAttributeAccessIssue=false, reportIndexIssue=false
-# pyright: reportArgumentType=false, reportOperatorIssue=false
-
 import math
 
 import jax

@@ -1,8 +1,5 @@
 """Initial steps: closed forms, memories, and the way back from a failed search."""
 
-# Optax types states and updates as unions of trees; their fields are known here.
-# pyright: reportAttributeAccessIssue=false
-
 import jax
 import jax.numpy as jnp
 import pytest

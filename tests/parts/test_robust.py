@@ -6,9 +6,6 @@ as its kind is: a loss to ``a x + b``, a difference of losses to ``a x``, a step
 along the gradient to ``x / a``.
 """
 
-# The fields of memories are known here.
-# pyright: reportAttributeAccessIssue=false, reportArgumentType=false
-
 import functools
 from typing import Any
 

@@ -1,9 +1,5 @@
 """Searches against closed forms: where each lands, and in how many trials."""
 
-# Optax types states and updates as unions of trees; their fields are known here.
-# pyright: reportAttributeAccessIssue=false, reportIndexIssue=false
-# pyright: reportArgumentType=false
-
 import functools
 import math
 

@@ -3,10 +3,6 @@
 Whoever passes it on as it is, to a plain optax loop, to linen or NNX, descends too.
 """
 
-# Optax types states and updates as unions of trees; their fields are known here.
-# pyright: reportAttributeAccessIssue=false, reportIndexIssue=false
-# pyright: reportArgumentType=false
-
 import chex
 import jax
 import jax.numpy as jnp

@@ -1,9 +1,5 @@
 """on_subset: what a mask may be, and what params may hold."""
 
-# Optax types states and updates as unions of trees; their fields are known here.
-# pyright: reportAttributeAccessIssue=false, reportIndexIssue=false
-# pyright: reportArgumentType=false
-
 from typing import Any
 
 import chex

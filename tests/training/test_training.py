@@ -1,9 +1,5 @@
 """make_step and on_subset."""
 
-# Optax types states and updates as unions of trees; their fields are known here.
-# pyright: reportAttributeAccessIssue=false, reportIndexIssue=false
-# pyright: reportArgumentType=false
-
 import chex
 import jax
 import jax.numpy as jnp

@@ -1,9 +1,5 @@
 """Weight decay by the step size found: its formula, and what it needs."""
 
-# Optax types states and updates as unions of trees; their fields are known here.
-# pyright: reportAttributeAccessIssue=false, reportArgumentType=false
-# pyright: reportOperatorIssue=false
-
 import jax.numpy as jnp
 import optax
 import pytest

@@ -1,9 +1,5 @@
 """Extragradient: closed forms on a quadratic, and how many gradients it takes."""
 
-# Optax types states and updates as unions of trees; their fields are known here.
-# pyright: reportAttributeAccessIssue=false, reportIndexIssue=false
-# pyright: reportArgumentType=false
-
 import jax
 import jax.numpy as jnp
 import optax

@@ -1,9 +1,5 @@
 """Extrapolation from the mean iterate: its formula, and what it must never do."""
 
-# Optax types states and updates as unions of trees; their fields are known here.
-# pyright: reportAttributeAccessIssue=false, reportIndexIssue=false
-# pyright: reportArgumentType=false, reportOperatorIssue=false
-
 import jax
 import jax.numpy as jnp
 import numpy as np

@@ -1,8 +1,5 @@
 """A metric: params u = A w with their own length make the trajectory of w."""
 
-# pyright: reportAttributeAccessIssue=false, reportArgumentType=false
-# pyright: reportOperatorIssue=false
-
 import jax
 import jax.numpy as jnp
 import optax

@@ -1,9 +1,5 @@
 """Adam's preconditioner: directions against plain Python, and what is applied."""
 
-# Optax types states and updates as unions of trees; their fields are known here.
-# pyright: reportAttributeAccessIssue=false, reportIndexIssue=false
-# pyright: reportArgumentType=false
-
 import jax
 import jax.numpy as jnp
 import numpy as np

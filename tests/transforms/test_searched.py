@@ -1,9 +1,5 @@
 """The search as a transformation and as a function."""
 
-# Optax types states and updates as unions of trees; their fields are known here.
-# pyright: reportAttributeAccessIssue=false, reportIndexIssue=false
-# pyright: reportArgumentType=false, reportOperatorIssue=false
-
 import chex
 import jax
 import jax.numpy as jnp

@@ -1,9 +1,5 @@
 """Two directions of one step: on any path, with any pair, under any rule."""
 
-# Optax types states and updates as unions of trees; their fields are known here.
-# pyright: reportAttributeAccessIssue=false, reportIndexIssue=false
-# pyright: reportArgumentType=false
-
 from typing import NamedTuple
 
 import chex
