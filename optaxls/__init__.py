@@ -35,13 +35,13 @@ from optaxls.transforms.decayed import decayed as decayed
 from optaxls.transforms.extragradient import (
     scale_by_extragradient as scale_by_extragradient,
 )
-from optaxls.transforms.extrapolated import extrapolated as extrapolated
 from optaxls.transforms.preconditioned import (
     scale_by_preconditioned_search as scale_by_preconditioned_search,
 )
 from optaxls.transforms.searched import LineSearchResult as LineSearchResult
 from optaxls.transforms.searched import line_search as line_search
 from optaxls.transforms.searched import scale_by_line_search as scale_by_line_search
+from optaxls.transforms.tail_averaged import tail_averaged as tail_averaged
 from optaxls.transforms.two_directions import two_directions as two_directions
 from optaxls.transforms.untested import scale_by_initial_step as scale_by_initial_step
 

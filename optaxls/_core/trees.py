@@ -58,6 +58,20 @@ def inner(left: Any, right: Any, dtype: Any) -> jax.Array:
     return functools.reduce(operator.add, products, jnp.zeros((), dtype))
 
 
+def inner_and_abs(left: Any, right: Any, dtype: Any) -> tuple[jax.Array, jax.Array]:
+    """Returns ``inner`` and the sum of the absolute values of its terms."""
+
+    def leaf_terms(a, b):
+        product = jnp.asarray(a, jnp.promote_types(dtype, jnp.result_type(a))) * b
+        terms = jnp.real(product)
+        return jnp.sum(terms, dtype=dtype), jnp.sum(jnp.abs(terms), dtype=dtype)
+
+    pairs = zip(inexact_leaves(left), inexact_leaves(right), strict=True)
+    sums = [leaf_terms(a, b) for a, b in pairs]
+    zero = jnp.zeros((), dtype)
+    return sum((s for s, _ in sums), zero), sum((a for _, a in sums), zero)
+
+
 def sqnorm(tree: Any, dtype: Any) -> jax.Array:
     """Returns ``sum_j |tree_j|^2`` in ``dtype`` or wider."""
 
@@ -156,6 +170,34 @@ def add_scaled(tree: Any, factor: jax.Array, other: Any, *, where: jax.Array) ->
         return (leaf + product).astype(jnp.result_type(leaf))
 
     return jax.tree.map(leaf_add, tree, other)
+
+
+def wide(tree: Any) -> Any:
+    """Casts to float32 or wider, for averages that have to move in small steps.
+
+    Integer leaves keep their dtype.
+    """
+
+    def leaf_wide(leaf):
+        if not is_inexact(leaf):
+            return jnp.asarray(leaf)
+        kind = jnp.promote_types(jnp.result_type(leaf), jnp.float32)
+        return jnp.asarray(leaf, kind)
+
+    return jax.tree.map(leaf_wide, tree)
+
+
+def toward(mean: Any, weight: jax.Array, tree: Any) -> Any:
+    """Returns ``mean + weight * (tree - mean)``; integer leaves are those of ``mean``.
+
+    It is written with ``mean - tree``. Where ``tree - mean`` is needed besides, XLA
+    would else share the two, which keeps one more copy alive.
+    """
+
+    def leaf_toward(m, w):
+        return m - weight.astype(jnp.real(m).dtype) * (m - w) if is_inexact(w) else m
+
+    return jax.tree.map(leaf_toward, mean, tree)
 
 
 def cast_like(tree: Any, like: Any) -> Any:

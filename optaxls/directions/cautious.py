@@ -15,25 +15,43 @@ from optaxls._core.arguments import (
 )
 
 
-def _share_kept(kept: Any, held: Any, dtype: Any) -> jax.Array:
-    """Of the coordinates that the direction moves; zeros are no votes."""
+def _number(masks: Any, dtype: Any) -> jax.Array:
+    """How many coordinates the masks hold."""
+    # Counted in integers: exact, and no copy of the mask as floats.
+    masks = jax.tree.leaves(masks)
+    counts = [jnp.sum(mask, dtype=jnp.uint32).astype(dtype) for mask in masks]
+    return sum(counts, jnp.zeros((), dtype))
 
-    def number(masks: list[Any]) -> jax.Array:
-        # Counted in integers: exact, and no copy of the mask as floats.
-        counts = [jnp.sum(mask, dtype=jnp.uint32).astype(dtype) for mask in masks]
-        return sum(counts, jnp.zeros((), dtype))
 
-    moving = [leaf != 0 for leaf in trees.inexact_leaves(held)]
-    return number(jax.tree.leaves(kept)) / jnp.maximum(number(moving), 1)
+def _product_sign(d: Any, g: Any) -> Any:
+    """The sign of Re(d g) for each coordinate; of integers there are none."""
+    if not trees.is_inexact(d):
+        return jnp.zeros((0,))
+    # Of real numbers the signs: the product of small ones is 0.
+    sign = d if jnp.iscomplexobj(d) else jnp.sign(d)
+    return jnp.sign(jnp.real(jnp.asarray(sign) * g))
+
+
+def _steepest(ascent: Any, grad: Any, dtype: Any) -> Any:
+    """The gradient's own ascent direction, as long as ``ascent``."""
+    length, other = trees.sqnorm(ascent, dtype), trees.sqnorm(grad, dtype)
+    factor = jnp.sqrt(length / jnp.where(other > 0, other, 1))
+    return trees.cast_like(trees.scale(factor, trees.conj(grad)), ascent)
 
 
 def cautious(*, name: str = "cautious") -> optax.GradientTransformationExtraArgs:
     r"""Drops the coordinates that would climb the present batch.
 
-    :math:`d_j \leftarrow d_j\,[d_j g_j < 0] / \max(s, 0.1)` with :math:`s` the share of
-    coordinates kept, of those that d moves. A direction with momentum (Adam, Lion,
-    heavy ball) may point uphill on a batch, and a search would make no step there. The
+    :math:`d_j \leftarrow d_j\,[d_j g_j \le 0] / \max(s, 0.1)`. The share s is that of
+    the coordinates with :math:`d_j g_j < 0` among those with :math:`d_j g_j \ne 0`. A
+    direction with momentum (Adam, Lion, heavy ball) may point uphill on a batch. The
     coordinates that this transformation keeps point downhill together.
+
+    Coordinates without a gradient, such as the rows of an embedding that the batch does
+    not contain, do not climb. They keep their momentum and do not count.
+
+    In few dimensions all coordinates that have a gradient may climb. Then the direction
+    is that of the negative gradient, as long as d was.
 
     Args:
       name: the optimizer that error messages name.
@@ -46,7 +64,8 @@ def cautious(*, name: str = "cautious") -> optax.GradientTransformationExtraArgs
       TypeError, from ``update``: ``grad`` is missing.
 
     Cost:
-      It evaluates nothing, has no state, and passes over the direction once.
+      It evaluates nothing, has no state, and passes over the direction once, twice if
+      all coordinates climb.
 
     Example:
       >>> import jax.numpy as jnp, optaxls
@@ -70,16 +89,12 @@ def cautious(*, name: str = "cautious") -> optax.GradientTransformationExtraArgs
         require_same_leaves(name, held, grad=grad)
         held = descent_direction(held, grad)
 
-        def descends(d, g):
-            if not trees.is_inexact(d):
-                return jnp.zeros((0,), bool)
-            # Of real numbers the signs: the product of small ones is 0.
-            sign = d if jnp.iscomplexobj(d) else jnp.sign(d)
-            return jnp.real(jnp.asarray(sign) * g) < 0
-
-        kept = jax.tree.map(descends, held, grad)
+        signs = jax.tree.map(_product_sign, held, grad)
+        kept = jax.tree.map(lambda sign: sign <= 0, signs)
         dtype = trees.scalar_dtype(held)
-        longer = 1 / jnp.maximum(_share_kept(kept, held, dtype), 0.1)
+        down = _number(jax.tree.map(lambda sign: sign < 0, signs), dtype)
+        up = _number(jax.tree.map(lambda sign: sign > 0, signs), dtype)
+        longer = 1 / jnp.maximum(down / jnp.maximum(down + up, 1), 0.1)
 
         def leaf(d, keep):
             if not keep.size:
@@ -90,7 +105,12 @@ def cautious(*, name: str = "cautious") -> optax.GradientTransformationExtraArgs
         # A search after this reverses the direction once more. XLA cancels the two
         # changes of sign only where this one is the last operation here. Reversed, a
         # zero would become -0.0, so zeros are made negative before.
-        ascent = jax.tree.map(leaf, trees.reverse(held), kept)
+        reversed_ = trees.reverse(held)
+        ascent = trees.either(
+            (down == 0) & (up > 0),
+            lambda: _steepest(reversed_, grad, dtype),
+            lambda: jax.tree.map(leaf, reversed_, kept),
+        )
         return trees.reverse(ascent), state
 
     return optax.GradientTransformationExtraArgs(

@@ -8,47 +8,39 @@ from optaxls.directions._conjugated import conjugated
 from optaxls.directions._sign import descent
 from optaxls.directions.cautious import cautious
 from optaxls.directions.guarded import guarded
-from optaxls.parts.conditions.bounded import bounded
-from optaxls.parts.conditions.monotone import armijo
-from optaxls.parts.gates import first
 from optaxls.parts.initial_steps.hindsight import hindsight
-from optaxls.parts.searches.bracketing import bracketing
 from optaxls.transforms.decayed import decayed
-from optaxls.transforms.extrapolated import extrapolated
-from optaxls.transforms.searched import scale_by_line_search
+from optaxls.transforms.tail_averaged import tail_averaged
+from optaxls.transforms.untested import scale_by_initial_step
 
 
 def auto(
     direction: optax.GradientTransformation | None = None,
     *,
     weight_decay: float = 0.0,
-    rate: float = 2.0,
-    tolerance: float = 0.4,
+    rate: float = 1.0,
+    tolerance: float = 0.2,
     decay: float = 0.9,
-    max_trials: int = 100,
 ) -> optax.GradientTransformationExtraArgs:
     r"""Trains along any direction, and finds the step sizes itself.
 
     No step size has to be chosen. The length of an epoch and of the training need not
-    be known. Its parts, and what each is for:
+    be known. Evaluate and keep ``optaxls.eval_params(opt_state, params)``, the average
+    of the last part of the run. Its parts, and what each is for:
 
-    - ``direction`` is Adam's with Nesterov momentum by default. b1 is 0.95, since long
-      momentum averages the noise. b2 is 0.99, so that the second moment follows
-      gradients that shrink.
+    - ``direction`` is Adam's with Nesterov momentum by default, with b1 = 0.9. b2 is
+      0.99, so that the second moment follows gradients that shrink.
     - ``guarded`` keeps batches that exploded or are not finite out of the moments.
     - ``cautious`` leaves out the coordinates that would climb the present batch. So
       every step goes down, and what ``hindsight`` measures is not spoilt by old
       momentum.
-    - ``bracketing`` halves or doubles the first step, to the longest one that keeps
-      half of the decrease that its slope promises. That finds the unit of the
-      direction. ``bounded`` limits what it may promise, for losses without a lower
-      bound.
-    - ``hindsight`` corrects every later step. It reads the slope, on a fresh batch,
-      along the offset from the mean of the params so far. Where batches disagree steps
-      shrink, where one set of params fits all they grow. No step promises more decrease
-      than the loss is large, unless the loss is measured from elsewhere.
-    - ``extrapolated`` adds momentum from the mean of the params, which averages the
-      noise.
+    - ``hindsight`` finds the step sizes. The first step moves the params by 6 % of
+      their length. Every later batch tells whether the way from the mean of the params
+      so far still goes down: then steps grow. If it climbs much, they shrink. Between
+      the two they stay long.
+    - ``tail_averaged`` keeps the average that ``eval_params`` returns. So the step size
+      need not be annealed: long steps circle around a point that the average is near.
+      It also takes the params back from a region where the loss is not finite.
 
     Args:
       direction: any optax transformation of gradients that gives a direction (to be
@@ -61,14 +53,12 @@ def auto(
         ``eta * weight_decay * w``, untested. Both terms have the factor eta, so the
         params at which training comes to rest do not depend on it.
       rate: > 0, dimensionless: how fast ``hindsight`` corrects the step size.
-      tolerance: in [-1, 1]: the ratio of the mean slope to the mean absolute slope that
-        ``hindsight`` aims at. A smaller one shortens the steps more.
-      decay: in [0, 1), weight of the past in these two means.
-      max_trials: >= 1, evaluations that the search of the first step may spend.
+      tolerance: in (0, 0.25]: how much the way so far may climb on a new batch before
+        ``hindsight`` shortens the steps. A smaller one makes them shorter.
+      decay: in [0, 1), weight of the past in the running means of ``hindsight``.
 
     Returns:
-      An optimizer of gradients; ``update`` needs ``params``, ``value``, ``grad``,
-      ``value_fn``.
+      An optimizer of gradients; ``update`` needs ``params``, ``value`` and ``grad``.
 
     Raises:
       ValueError: an argument lies outside its range, or ``direction`` goes
@@ -76,9 +66,8 @@ def auto(
       TypeError: ``direction`` is not an optax transformation.
 
     Cost:
-      The first step costs about 4 to 12 forward passes, later steps none. A search that
-      fails is made again in the next step, ten times at most. One copy of the params
-      (float32) is kept, besides what the direction keeps.
+      No evaluation besides the gradient. Two copies of the params (float32) are kept,
+      besides what the direction keeps.
 
     Example:
       >>> import jax, jax.numpy as jnp, optaxls
@@ -98,7 +87,7 @@ def auto(
     """
     checks.require("weight_decay", weight_decay, "[0, inf)")
     if direction is None:
-        direction = optax.scale_by_adam(0.95, 0.99, nesterov=True)
+        direction = optax.scale_by_adam(0.9, 0.99, nesterov=True)
     elif hasattr(direction, "update"):
         direction = checked_direction("auto", direction)
     else:
@@ -106,17 +95,11 @@ def auto(
             "direction must be an optax transformation such as optax.scale_by_lion(),"
             f" got {direction!r}; no step size has to be given"
         )
-    rule = scale_by_line_search(
-        bounded(armijo(0.5)),
-        hindsight(rate, tolerance, decay),
-        bracketing(2.0, max_trials),
-        gate=first(1),
-        name="auto",
-    )
-    rule = extrapolated(rule)
+    rule = scale_by_initial_step(hindsight(rate, tolerance, decay), name="auto")
     # Without decay the wrapper would still cost a pass over the params.
     if not isinstance(weight_decay, (int, float)) or weight_decay > 0:
         rule = decayed(rule, weight_decay)
-    optimizer = optax.chain(guarded(direction), descent(), cautious(name="auto"), rule)
-    needs = ("params", "value", "grad", "value_fn")
-    return conjugated(optimizer, name="auto", needs=needs)
+    optimizer = optax.chain(
+        guarded(direction), descent(), cautious(name="auto"), tail_averaged(rule)
+    )
+    return conjugated(optimizer, name="auto", needs=("params", "value", "grad"))

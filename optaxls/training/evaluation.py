@@ -6,14 +6,17 @@ import jax
 
 
 def _holds(node: Any) -> bool:
-    return "eval_params" in getattr(node, "_fields", ())
+    fields = getattr(node, "_fields", ())
+    return "eval_params" in fields or hasattr(type(node), "eval_params_with")
 
 
 def eval_params(opt_state: Any, params: Any) -> Any:
     """Returns the params to evaluate and to keep: ``params`` for most optimizers.
 
-    Some optimizers train a point from which the next gradient is best taken, and keep
-    another one, in the field ``eval_params`` of their state.
+    Some optimizers train a point from which the next gradient is best taken, and
+    evaluate another one. ``auto`` trains with long steps, and evaluates the average of
+    the last part of the run. A state tells its point in one of two ways: by a field
+    ``eval_params``, or by a method ``eval_params_with(params)``.
 
     Args:
       opt_state: any optimizer state.
@@ -26,7 +29,7 @@ def eval_params(opt_state: Any, params: Any) -> Any:
       ValueError: the state holds several of them.
 
     Cost:
-      None.
+      At most one pass over the params.
 
     Example:
       >>> import jax.numpy as jnp, optaxls
@@ -40,4 +43,9 @@ def eval_params(opt_state: Any, params: Any) -> Any:
     nodes = [n for n in jax.tree.leaves(opt_state, is_leaf=_holds) if _holds(n)]
     if len(nodes) > 1:
         raise ValueError(f"eval_params: the state holds {len(nodes)} of them, not one")
-    return nodes[0].eval_params if nodes else params
+    if not nodes:
+        return params
+    (node,) = nodes
+    if "eval_params" in node._fields:
+        return node.eval_params
+    return node.eval_params_with(params)

@@ -9,19 +9,26 @@ from optaxls._core import checks, trees
 from optaxls._core.robust import FAR_BELOW, at_most_tenfold
 from optaxls.parts.types import InitialStep, Origin, Outcome
 
+# The first step has this length, as a share of the length of the params that it moves.
+# For networks as they are initialised, Adam's step size is then about 0.01.
+_RELATIVE_LENGTH = 0.06
+# Where these params are all 0: the root mean square of the coordinates of the step.
+_FROM_ZERO = 1e-3
+# The largest correction of a step size that is far off, as a change of its logarithm.
+_FAST = 0.2
+# A step promises at most so many times the typical change of the loss between batches.
+_MOST_CHANGES = 4
+
 
 class HindsightMemory(NamedTuple):
     """What ``hindsight`` remembers: a mean of the params, averages and step sizes.
 
     ``mean_params``: the mean of the params at all steps so far, the j-th with weight j.
-    ``offset_slope``: the inner product of the last batch's gradient and the offset of
-    the params from that mean, in loss units. ``mean_slope``, ``mean_abs_slope``: its
-    running mean, and that of its absolute value.
+    ``climb``: whether the offset of the params from that mean goes down on a new batch
+    (-1) or climbs (1), a running mean.
 
-    ``mean_abs_value``: the typical absolute value of the loss. ``mean_steepness``: the
-    typical slope along the direction, in loss units per unit of distance.
-    ``mean_decrease``: the decrease of the loss that steps typically promised, before
-    ``hindsight`` shortened any of them.
+    ``last_value``: the loss of the last batch. ``mean_change``: the typical absolute
+    change of the loss from one batch to the next.
 
     ``hindsight_step``: the step size that the next correction starts from.
     ``recent_step``: the longest step size taken lately. ``num_averaged``: the number of
@@ -29,12 +36,9 @@ class HindsightMemory(NamedTuple):
     """
 
     mean_params: Any
-    offset_slope: jax.Array
-    mean_slope: jax.Array
-    mean_abs_slope: jax.Array
-    mean_abs_value: jax.Array
-    mean_steepness: jax.Array
-    mean_decrease: jax.Array
+    climb: jax.Array
+    last_value: jax.Array
+    mean_change: jax.Array
     hindsight_step: jax.Array
     recent_step: jax.Array
     num_averaged: jax.Array
@@ -48,205 +52,157 @@ class _Observed(NamedTuple):
     step_size: jax.Array
 
 
-def _weight(memory: HindsightMemory, dtype: Any) -> jax.Array:
-    """The weight of the newest iterate in the mean of k iterates: 2 / (k + 1).
-
-    So the j-th iterate has a weight in proportion to j. Half of the total weight lies
-    on the last three tenths of a run. The mean forgets the start of the run, and still
-    averages over more and more iterates.
-    """
-    return 2 / (jnp.maximum(memory.num_averaged, 1).astype(dtype) + 1)
-
-
 def _mean_with(memory: HindsightMemory, params: Any) -> Any:
     """The mean of the iterates with ``params`` included; integer leaves do not change.
 
-    Before the first step the mean is the params at ``init``. The first two iterates
-    have a weight of one, so that each replaces the mean. The params are read when
-    the next step starts. So they include what transformations chained after this one
-    added to the update. The mean is in float32 at least, since near the end of a run a
-    bfloat16 mean would not move.
+    Of k iterates the newest has the weight 2 / (k + 1), so the j-th has one in
+    proportion to j. The mean forgets the start of the run, and still averages over more
+    and more iterates. The params are read when the next step starts. So they include
+    what transformations chained after this one added to the update. The mean is in
+    float32 at least, since near the end of a run a bfloat16 mean would not move.
     """
-    weight = _weight(memory, memory.mean_slope.dtype)
-
-    def leaf(mean, w):
-        if not trees.is_inexact(w):
-            return mean
-        # ``_offset_slope`` computes w - mean. This computes mean - w, so that XLA does
-        # not share the two, which would keep one more copy of the params alive.
-        return mean - weight.astype(jnp.real(mean).dtype) * (mean - w)
-
-    return jax.tree.map(leaf, memory.mean_params, params)
+    count = jnp.maximum(memory.num_averaged, 1).astype(memory.mean_slope.dtype)
+    return trees.toward(memory.mean_params, 2 / (count + 1), params)
 
 
-def _offset_slope(memory: HindsightMemory, origin: Origin) -> jax.Array:
-    """The slope ``<g, w - mean>`` in loss units, with a mean that includes w.
+def _climb(memory: HindsightMemory, origin: Origin) -> jax.Array:
+    """Whether the offset from the mean goes down on this batch (-1) or climbs (1).
 
-    That mean is not formed, which saves a copy of the params: its offset from w is
-    that of the mean before, times 1 less the weight of w.
+    It is the inner product of the gradient and the offset, divided by the sum of the
+    absolute values of its terms. So every batch counts alike, whatever its scale.
     """
-    dtype = memory.mean_slope.dtype
+    dtype = memory.climb.dtype
     offset = trees.difference(origin.params, memory.mean_params)
-    return (1 - _weight(memory, dtype)) * trees.inner(origin.grad, offset, dtype)
+    slope, size = trees.inner_and_abs(origin.grad, offset, dtype)
+    # Without any offset rounding has undone the steps: they were too short.
+    return jnp.where(size > 0, slope / jnp.where(size > 0, size, 1), -1)
 
 
-def _steepness(origin: Origin) -> jax.Array:
-    """The absolute slope along the direction, in loss units per unit of distance."""
-    length = jnp.sqrt(origin.direction_sqnorm)
-    return jnp.abs(origin.slope) / jnp.where(length > 0, length, 1)
+def _mean_climb(memory: HindsightMemory, climb: jax.Array, decay: Any) -> jax.Array:
+    """The running mean with a new batch: the plain mean of the first few."""
+    count = jnp.maximum(memory.num_averaged, 1).astype(climb.dtype)
+    kept = jnp.minimum(decay, 1 - 1 / count)
+    return kept * memory.climb + (1 - kept) * climb
 
 
-def _updated(memory: HindsightMemory, origin: Origin, decay: Any) -> HindsightMemory:
-    """The memory with a new batch in its averages; the step sizes do not change."""
-    offset_slope = _offset_slope(memory, origin)
-    # The divisor corrects for an average that started from 0.
-    num_slopes = (memory.num_averaged - 1).astype(offset_slope.dtype)
-    typical = memory.mean_abs_slope / jnp.maximum(1 - decay**num_slopes, 1 - decay)
-    # The first slope has no earlier one to be compared with. The decrease that the
-    # steps so far promised takes its place: both are differences of losses.
-    typical = jnp.where(num_slopes > 1, typical, memory.mean_decrease)
-    slope = at_most_tenfold(offset_slope, typical)
-    value, steepness = jnp.abs(origin.value), _steepness(origin)
-
-    def mean(old: jax.Array, number: jax.Array) -> jax.Array:
-        return decay * old + (1 - decay) * at_most_tenfold(number, old)
-
-    new = memory._replace(
-        offset_slope=offset_slope,
-        mean_slope=decay * memory.mean_slope + (1 - decay) * slope,
-        mean_abs_slope=decay * memory.mean_abs_slope + (1 - decay) * jnp.abs(slope),
-        mean_abs_value=mean(memory.mean_abs_value, value),
-        mean_steepness=mean(memory.mean_steepness, steepness),
+def _with_value(
+    memory: HindsightMemory, value: jax.Array, decay: Any
+) -> HindsightMemory:
+    """The memory with a new loss, and its change from the loss of the batch before."""
+    old = memory.mean_change
+    change = jnp.abs(value - memory.last_value)
+    mean = decay * old + (1 - decay) * at_most_tenfold(change, old)
+    return memory._replace(
+        last_value=value, mean_change=jnp.where(old > 0, mean, change)
     )
-    first = memory._replace(mean_abs_value=value, mean_steepness=steepness)
-    return trees.select(memory.num_averaged > 0, new, first)
 
 
-def _corrected(
-    memory: HindsightMemory, updated: HindsightMemory, rate: Any, tolerance: Any
-):
-    """The step size in ``memory``, made longer or shorter by the averaged slopes.
+def _correction(climb: jax.Array, count: jax.Array, rate: Any, tolerance: Any):
+    """The change of the logarithm of the step size.
 
-    ``updated`` is the memory with the new batch. A ratio of its slopes above
-    ``tolerance`` shortens the step size, one below it lengthens the step size.
+    ``climb`` is in [-1, 1]. Between a quarter of the tolerance and the tolerance the
+    step size stays as it is. Beyond three tolerances, up or down, the step size is so
+    far off that the correction does not become smaller with time.
     """
-    any_slope = updated.mean_abs_slope > 0
-    ratio = updated.mean_slope / jnp.where(any_slope, updated.mean_abs_slope, 1)
-    # After two steps there is an offset. If the slope along it is exactly 0, the steps
-    # are so short that rounding undoes them: they grow at the full rate.
-    unmoved = jnp.where(memory.num_averaged > 1, 1, 0)
-    excess = jnp.where(any_slope, jnp.clip(tolerance - ratio, -1, 1), unmoved)
-    gain = rate / (memory.num_averaged + 10).astype(excess.dtype)
-    return memory.hindsight_step * jnp.exp(gain * excess)
+
+    def share(excess):
+        return jnp.clip(excess / tolerance, 0, 1)
+
+    slow = rate / (count + 10)
+    up = jnp.maximum(
+        slow * share(tolerance / 4 - climb), _FAST * share(-climb - 3 * tolerance)
+    )
+    down = jnp.maximum(
+        slow * share(climb - tolerance), _FAST * share(climb - 3 * tolerance)
+    )
+    return up - down
 
 
-def _decrease_rate(updated: HindsightMemory, origin: Origin) -> jax.Array:
-    """The decrease of the loss that a step promises, per unit of step size.
+def _first_step(origin: Origin) -> jax.Array:
+    """The step size of the first step, from the length of the params that it moves."""
+    dtype = origin.slope.dtype
 
-    A batch that the model fits has a slope near 0, so its own slope would allow any
-    step size. Where the length of the direction does not shrink with the gradient, as
-    with its sign, such a step harms the other batches. So the slope counts as no less
-    than the typical one.
-    """
-    typical = updated.mean_steepness * jnp.sqrt(origin.direction_sqnorm)
-    typical = jnp.where(jnp.isfinite(typical), typical, 0)
-    return jnp.maximum(-origin.slope, typical)
+    def moved(d, w):
+        if not trees.is_inexact(w):
+            return w
+        # Products with the mask keep the sharding that a select would lose under vmap.
+        return (d != 0).astype(jnp.real(w).dtype) * w
+
+    def moves(d):
+        return (d != 0).astype(jnp.real(d).dtype) if trees.is_inexact(d) else d
+
+    length = jnp.sqrt(trees.sqnorm(origin.direction, dtype))
+    among = jnp.sqrt(
+        trees.sqnorm(jax.tree.map(moved, origin.direction, origin.params), dtype)
+    )
+    root = jnp.sqrt(trees.sqnorm(jax.tree.map(moves, origin.direction), dtype))
+    wanted = jnp.where(among > 0, _RELATIVE_LENGTH * among, _FROM_ZERO * root)
+    return wanted / jnp.where(length > 0, length, 1)
 
 
 def _shortened(
-    step_size: jax.Array, updated: HindsightMemory, origin: Origin
+    step_size: jax.Array, updated: HindsightMemory, origin: Origin, change: jax.Array
 ) -> jax.Array:
-    """The step size, or the longest that promises no more decrease than the loss.
+    """The step size, or the longest whose promised decrease is plausible.
 
-    A hundredth of the typical loss is always allowed. With the limit of the present
-    loss alone, the steps would shrink to 0 as the loss approaches 0, and no loss could
-    become negative.
-
-    The limit does not apply if the typical loss is less than a hundredth of the
-    typical promised decrease. Such a loss has an arbitrary zero, for example its value
-    where the step starts, and its size says nothing about the step.
+    It promises at most ``_MOST_CHANGES`` times the larger of two changes of the loss:
+    the last one and the typical one. Changes smaller than the rounding of the loss
+    cannot be seen, so that the rounding is always allowed.
     """
-    most = jnp.maximum(jnp.abs(origin.value), updated.mean_abs_value / 100)
-    rate = _decrease_rate(updated, origin)
-    # The comparison is with a quotient, since step size times rate may overflow.
-    longest = most / jnp.where(rate > 0, rate, 1)
-    has_scale = 100 * updated.mean_abs_value > updated.mean_decrease
-    limits = (updated.num_averaged > 0) & has_scale & (rate > 0)
+    seen = at_most_tenfold(change, updated.mean_change)
+    seen = jnp.maximum(jnp.maximum(seen, updated.mean_change), origin.value_rounding)
+    descends = origin.slope < 0
+    # The comparison is with a quotient, since step size times slope may overflow.
+    longest = _MOST_CHANGES * seen / jnp.where(descends, -origin.slope, 1)
+    limits = (updated.num_averaged > 0) & descends
     return jnp.where(limits, jnp.minimum(step_size, longest), step_size)
 
 
-def _mean_decrease(
-    memory: HindsightMemory, promised: jax.Array, decay: Any
-) -> jax.Array:
-    """The typical promised decrease, averaged with that of one more step.
-
-    The new one counts as at most ten times the old average.
-    """
-    old = memory.mean_decrease
-    # A promise that overflowed is left out: it would make the average infinite.
-    promised = jnp.where(jnp.isfinite(promised), promised, old)
-    mean = decay * old + (1 - decay) * at_most_tenfold(promised, old)
-    return jnp.where(old > 0, mean, promised)
-
-
-def _wide(params: Any) -> Any:
-    """The params in float32 or wider; integer leaves keep their dtype."""
-
-    def leaf(w):
-        if not trees.is_inexact(w):
-            return jnp.asarray(w)
-        return jnp.asarray(w, jnp.promote_types(jnp.result_type(w), jnp.float32))
-
-    return jax.tree.map(leaf, params)
-
-
 def hindsight(
-    rate: float = 2.0,
-    tolerance: float = 0.4,
+    rate: float = 1.0,
+    tolerance: float = 0.2,
     decay: float = 0.9,
-    initial_step_size: float = 1.0,
+    initial_step_size: float | None = None,
 ) -> InitialStep:
     r"""Adjusts the step size by a new batch's slope along the past steps.
 
     .. math::
-      h = \langle g, w - \bar w\rangle,\quad
-      S \leftarrow \beta S + (1-\beta) h,\quad
-      A \leftarrow \beta A + (1-\beta)|h|,\quad
-      \eta \leftarrow \eta \exp\frac{\rho\operatorname{clip}(\tau - S/A, -1, 1)}{k+10}
+      h = \frac{\sum_j g_j (w - \bar w)_j}{\sum_j |g_j (w - \bar w)_j|},\quad
+      c \leftarrow \beta c + (1-\beta) h
 
-    with :math:`\bar w` the mean of the iterates, the j-th with weight j, :math:`\rho`
-    (``rate``), :math:`\tau` (``tolerance``), :math:`\beta` (``decay``), :math:`k` steps
-    made. Here h is the slope of a fresh batch along an offset that it had no part in.
-    If the loss still falls along it, the steps were too short. If it rises, they
-    were too long. The offset spans more steps as k grows, which a test on the same
-    batch cannot do. The ratio S / A does not depend on the scale of the loss. The
-    corrections shrink like 1 / k, so that the step size settles.
+    with g the gradient of a new batch and :math:`\bar w` the mean of the earlier
+    iterates, the j-th with weight j. The climb c lies in [-1, 1]. It says whether the
+    way from the mean to the present params still goes down on a batch that had no part
+    in it (c < 0: the steps were too short), or climbs (they were too long). With k
+    steps so far
 
-    The slope shows a step that is too long only one step later. So no step is proposed
-    that promises more decrease than the loss is large:
-    :math:`\eta \max(-\langle g, d\rangle, R\|d\|) \le \max(|f|, V/100)`. V is the
-    mean of the batches' :math:`|f|`, R that of
-    :math:`|\langle g, d\rangle| / \|d\|`, the typical slope per unit of distance.
+    .. math::
+      \log\eta \leftarrow \log\eta + \frac{\rho}{k+10} \left(
+      \left[\frac{\tau/4 - c}{\tau}\right]_0^1 - \left[\frac{c - \tau}{\tau}\right]_0^1
+      \right)
 
-    Only this limit depends on the offset of the loss. It is made for losses that cannot
-    be negative. Near a loss of 0 the limit is the Polyak step size; there one long
-    step can leave the units of a ReLU network inactive for good. A batch that the model
-    fits gets a short step, however long its direction. A loss far above or below 0 is
-    not limited. Nor is one with :math:`V \le D/100`, where D is the decrease that steps
-    typically promise: the zero of such a loss is arbitrary.
+    where the brackets are clipped to [0, 1], :math:`\rho` is ``rate``, :math:`\tau` is
+    ``tolerance`` and :math:`\beta` is ``decay``. Between :math:`\tau/4` and
+    :math:`\tau` the step size stays as it is: where batches disagree, long steps climb
+    a little, and an average of the iterates is better than shorter steps. Where
+    :math:`|c| > 3\tau`, the step size is far off. Then the correction is up to 0.2,
+    also late in a run.
 
-    The limit applies to one batch only. The remembered step size is at most twice the
-    longest one taken lately, over 10 steps or so (by ``decay``). A loss of exactly 0
-    does not shorten it. If the slopes are all exactly 0, the steps are too short to
-    move the params, and the step size grows.
+    The first step moves the params by 6 % of their length, of those that the direction
+    moves. If they are all 0, it moves each by 0.001 (root mean square).
+
+    A step promises at most four times the change of the loss from one batch to the
+    next, or its typical size, if that is more. No formula depends on where the zero of
+    the loss is. A batch counts at most as ten typical ones in each average.
+
+    The remembered step size is at most twice the longest one taken lately, over 10
+    steps or so (by ``decay``). If rounding undoes the steps, the step size grows.
 
     Args:
       rate: size of the corrections, dimensionless, > 0.
-      tolerance: the ratio S / A aimed at, dimensionless, in [-1, 1]. The default lets
-        steps overshoot a little, since the mean lies behind the present params.
-      decay: weight of the past in S and A, in [0, 1).
-      initial_step_size: > 0, for the first step; ``bracketing`` behind the gate
-        ``first(1)`` finds a better one.
+      tolerance: the largest climb that does not shorten the steps, in (0, 0.25].
+      decay: weight of the past in the climb and the typical change, in [0, 1).
+      initial_step_size: > 0, for the first step; None finds it from the params.
 
     Returns:
       An initial step. After a search the next correction starts from the step size that
@@ -254,8 +210,7 @@ def hindsight(
       twelve decades is ignored.
 
     State:
-      ``hindsight_step``, ``offset_slope`` (h), ``mean_slope``, ``mean_abs_slope``,
-      ``mean_abs_value`` (V), ``mean_steepness`` (R), ``mean_decrease`` (D),
+      ``climb`` (c), ``last_value``, ``mean_change``, ``hindsight_step`` and
       ``recent_step``, scalars; ``mean_params``, like params, float32 or wider;
       ``num_averaged``, int32. A batch that is not finite changes none of them.
 
@@ -263,7 +218,7 @@ def hindsight(
       ValueError: an argument lies outside its range.
 
     Cost:
-      No evaluation; one copy of the params and one inner product.
+      No evaluation; one copy of the params and one pass over it.
 
     Example:
       >>> import jax.numpy as jnp, optaxls
@@ -281,41 +236,51 @@ def hindsight(
       and Wright 2006, equation 3.6b) one step later.
     """
     checks.require("rate", rate, "(0, inf)")
-    checks.require("tolerance", tolerance, "[-1, 1]")
+    checks.require("tolerance", tolerance, "(0, 0.25]")
     checks.require("decay", decay, "[0, 1)")
-    checks.require("initial_step_size", initial_step_size, "(0, inf)")
+    if initial_step_size is not None:
+        checks.require("initial_step_size", initial_step_size, "(0, inf)")
 
     def init(params: Any) -> HindsightMemory:
         zero = jnp.zeros((), trees.scalar_dtype(params))
-        first = jnp.asarray(initial_step_size, zero.dtype)
+        first = jnp.asarray(initial_step_size or 0, zero.dtype)
         none = jnp.zeros((), jnp.int32)
-        return HindsightMemory(
-            _wide(params), zero, zero, zero, zero, zero, zero, first, zero, none
-        )
+        return HindsightMemory(trees.wide(params), zero, zero, zero, first, zero, none)
 
     def observe(memory: HindsightMemory, origin: Origin) -> _Observed:
-        after = _updated(memory, origin, decay)
-        return _Observed(memory, after, _corrected(memory, after, rate, tolerance))
+        begins = memory.num_averaged == 0
+        climb = _mean_climb(memory, _climb(memory, origin), decay)
+        after = _with_value(memory._replace(climb=climb), origin.value, decay)
+        count = memory.num_averaged.astype(climb.dtype)
+        change = _correction(climb, count, rate, tolerance)
+        first = memory.hindsight_step
+        if initial_step_size is None:
+            # After a failed search the next one goes on where that one ended.
+            first = trees.either(
+                begins & (first == 0), lambda: _first_step(origin), lambda: first
+            )
+        # Before the first step there is nothing to look back on.
+        zero = jnp.zeros_like(climb)
+        unmoved = memory._replace(last_value=origin.value, mean_change=zero)
+        after = trees.select(begins, unmoved, after)
+        corrected = memory.hindsight_step * jnp.exp(change)
+        return _Observed(memory, after, jnp.where(begins, first, corrected))
 
     def propose(observed: _Observed, origin: Origin) -> jax.Array:
-        return _shortened(observed.step_size, observed.after, origin)
+        change = jnp.abs(origin.value - observed.before.last_value)
+        return _shortened(observed.step_size, observed.after, origin, change)
 
     def commit(
         observed: _Observed, origin: Origin, outcome: Outcome
     ) -> HindsightMemory:
         before, after, corrected = observed
         applied, searched = outcome.end_step, outcome.num_trials > 0
-        # The slopes tell of the steps taken. Where the limit or a cap shortened those,
+        # The climb tells of the steps taken. Where the limit or a cap shortened those,
         # a remembered step size that went on growing would take long to come down.
-        # A loss of exactly 0 is a rounded one: its limit of 0 must not shorten it.
-        fade = jnp.where(origin.value == 0, 1, decay)
-        recent = jnp.maximum(applied, fade * before.recent_step)
+        recent = jnp.maximum(applied, decay * before.recent_step)
         limited = jnp.minimum(corrected, 2 * recent)
-        decrease_rate = _decrease_rate(after, origin)
-        promised = jnp.where(searched, applied, corrected) * decrease_rate
         new = after._replace(
             mean_params=_mean_with(before, origin.params),
-            mean_decrease=_mean_decrease(before, promised, decay),
             hindsight_step=jnp.where(searched, applied, limited),
             recent_step=recent,
             num_averaged=trees.one_more(before.num_averaged),
@@ -323,7 +288,7 @@ def hindsight(
         # Without a step the averages stay as they were. The next step starts where
         # the failed search ended, unless that lies many decades down: then the batch
         # was at fault, and it would take long to grow back.
-        plausible = searched & (applied > FAR_BELOW * initial_step_size)
+        plausible = searched & (applied > FAR_BELOW * corrected)
         step_size = jnp.where(plausible, applied, before.hindsight_step)
         unmoved = before._replace(hindsight_step=step_size)
         return trees.select(outcome.accepted, new, unmoved)
