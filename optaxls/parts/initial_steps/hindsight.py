@@ -61,21 +61,44 @@ def _mean_with(memory: HindsightMemory, params: Any) -> Any:
     what transformations chained after this one added to the update. The mean is in
     float32 at least, since near the end of a run a bfloat16 mean would not move.
     """
-    count = jnp.maximum(memory.num_averaged, 1).astype(memory.mean_slope.dtype)
+    count = jnp.maximum(memory.num_averaged, 1).astype(memory.climb.dtype)
     return trees.toward(memory.mean_params, 2 / (count + 1), params)
 
 
-def _climb(memory: HindsightMemory, origin: Origin) -> jax.Array:
-    """Whether the offset from the mean goes down on this batch (-1) or climbs (1).
+class _Climb(NamedTuple):
+    """What a batch says of the offset from the mean.
 
-    It is the inner product of the gradient and the offset, divided by the sum of the
-    absolute values of its terms. So every batch counts alike, whatever its scale.
+    ``share`` is -1 where the offset goes down in every coordinate, and 1 where it
+    climbs in every one. ``size`` is the sum of the absolute changes, in loss units.
+    """
+
+    share: jax.Array
+    size: jax.Array
+
+
+def _climb(memory: HindsightMemory, origin: Origin) -> _Climb:
+    """Judges the offset of the params from the mean by the gradient of a new batch.
+
+    The share is the inner product of the gradient and the offset, divided by the sum of
+    the absolute values of its terms. So every batch counts alike, whatever its scale.
     """
     dtype = memory.climb.dtype
     offset = trees.difference(origin.params, memory.mean_params)
     slope, size = trees.inner_and_abs(origin.grad, offset, dtype)
     # Without any offset rounding has undone the steps: they were too short.
-    return jnp.where(size > 0, slope / jnp.where(size > 0, size, 1), -1)
+    return _Climb(jnp.where(size > 0, slope / jnp.where(size > 0, size, 1), -1), size)
+
+
+def _reach(memory: HindsightMemory, origin: Origin, size: jax.Array) -> jax.Array:
+    """Whether the present steps could have made the offset: 1, or less if they are short.
+
+    Steps that would take longer than the run for the offset did not make it. Its climb
+    tells of older, longer steps. It must not shorten the present ones further, or they
+    would never come back.
+    """
+    count = memory.num_averaged.astype(size.dtype)
+    made = count * memory.hindsight_step * jnp.maximum(-origin.slope, 0)
+    return jnp.where(made < size, made / jnp.where(size > 0, size, 1), 1)
 
 
 def _mean_climb(memory: HindsightMemory, climb: jax.Array, decay: Any) -> jax.Array:
@@ -92,17 +115,22 @@ def _with_value(
     old = memory.mean_change
     change = jnp.abs(value - memory.last_value)
     mean = decay * old + (1 - decay) * at_most_tenfold(change, old)
+    # A change of exactly 0 is a rounded one. It would make later steps short.
+    mean = jnp.where(change > 0, mean, old)
     return memory._replace(
         last_value=value, mean_change=jnp.where(old > 0, mean, change)
     )
 
 
-def _correction(climb: jax.Array, count: jax.Array, rate: Any, tolerance: Any):
+def _correction(
+    climb: jax.Array, reach: jax.Array, count: jax.Array, rate: Any, tolerance: Any
+) -> jax.Array:
     """The change of the logarithm of the step size.
 
-    ``climb`` is in [-1, 1]. Between a quarter of the tolerance and the tolerance the
-    step size stays as it is. Beyond three tolerances, up or down, the step size is so
-    far off that the correction does not become smaller with time.
+    ``climb`` is in [-1, 1]; ``reach``, in [0, 1], is the factor of what shortens.
+    Between a quarter of the tolerance and the tolerance the step size stays as it is.
+    Beyond three tolerances it is far off. If it is far too short, it grows at a rate
+    that does not become smaller with time.
     """
 
     def share(excess):
@@ -112,10 +140,8 @@ def _correction(climb: jax.Array, count: jax.Array, rate: Any, tolerance: Any):
     up = jnp.maximum(
         slow * share(tolerance / 4 - climb), _FAST * share(-climb - 3 * tolerance)
     )
-    down = jnp.maximum(
-        slow * share(climb - tolerance), _FAST * share(climb - 3 * tolerance)
-    )
-    return up - down
+    down = 2 * slow * (share(climb - tolerance) + 3 * share(climb - 3 * tolerance))
+    return up - reach * down
 
 
 def _first_step(origin: Origin) -> jax.Array:
@@ -154,7 +180,8 @@ def _shortened(
     descends = origin.slope < 0
     # The comparison is with a quotient, since step size times slope may overflow.
     longest = _MOST_CHANGES * seen / jnp.where(descends, -origin.slope, 1)
-    limits = (updated.num_averaged > 0) & descends
+    # Where no change was ever seen, the loss does not tell what is plausible.
+    limits = (updated.mean_change > 0) & descends
     return jnp.where(limits, jnp.minimum(step_size, longest), step_size)
 
 
@@ -178,15 +205,20 @@ def hindsight(
 
     .. math::
       \log\eta \leftarrow \log\eta + \frac{\rho}{k+10} \left(
-      \left[\frac{\tau/4 - c}{\tau}\right]_0^1 - \left[\frac{c - \tau}{\tau}\right]_0^1
-      \right)
+      \left[\frac{\tau/4 - c}{\tau}\right]_0^1
+      - 2 r \left[\frac{c - \tau}{\tau}\right]_0^1
+      - 6 r \left[\frac{c - 3\tau}{\tau}\right]_0^1 \right)
 
     where the brackets are clipped to [0, 1], :math:`\rho` is ``rate``, :math:`\tau` is
     ``tolerance`` and :math:`\beta` is ``decay``. Between :math:`\tau/4` and
     :math:`\tau` the step size stays as it is: where batches disagree, long steps climb
     a little, and an average of the iterates is better than shorter steps. Where
-    :math:`|c| > 3\tau`, the step size is far off. Then the correction is up to 0.2,
-    also late in a run.
+    :math:`c < -3\tau`, the steps are far too short, and :math:`\log\eta` grows by up to
+    0.2, also late in a run.
+
+    The factor r is the decrease that k steps like this one promise, divided by
+    :math:`\sum_j |g_j (w - \bar w)_j|`, at most 1. If it is small, older and longer
+    steps made the offset, and its climb does not tell of the present ones.
 
     The first step moves the params by 6 % of their length, of those that the direction
     moves. If they are all 0, it moves each by 0.001 (root mean square).
@@ -243,16 +275,20 @@ def hindsight(
 
     def init(params: Any) -> HindsightMemory:
         zero = jnp.zeros((), trees.scalar_dtype(params))
-        first = jnp.asarray(initial_step_size or 0, zero.dtype)
+        first = jnp.asarray(
+            0 if initial_step_size is None else initial_step_size, zero.dtype
+        )
         none = jnp.zeros((), jnp.int32)
         return HindsightMemory(trees.wide(params), zero, zero, zero, first, zero, none)
 
     def observe(memory: HindsightMemory, origin: Origin) -> _Observed:
         begins = memory.num_averaged == 0
-        climb = _mean_climb(memory, _climb(memory, origin), decay)
+        batch = _climb(memory, origin)
+        climb = _mean_climb(memory, batch.share, decay)
         after = _with_value(memory._replace(climb=climb), origin.value, decay)
         count = memory.num_averaged.astype(climb.dtype)
-        change = _correction(climb, count, rate, tolerance)
+        reach = _reach(memory, origin, batch.size)
+        change = _correction(climb, reach, count, rate, tolerance)
         first = memory.hindsight_step
         if initial_step_size is None:
             # After a failed search the next one goes on where that one ended.
