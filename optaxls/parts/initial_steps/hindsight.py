@@ -144,9 +144,8 @@ def _correction(
     return up - reach * down
 
 
-def _first_step(origin: Origin) -> jax.Array:
+def _first_step(origin: Origin, dtype: Any) -> jax.Array:
     """The step size of the first step, from the length of the params that it moves."""
-    dtype = origin.slope.dtype
 
     def moved(d, w):
         if not trees.is_inexact(w):
@@ -293,7 +292,9 @@ def hindsight(
         if initial_step_size is None:
             # After a failed search the next one goes on where that one ended.
             first = trees.either(
-                begins & (first == 0), lambda: _first_step(origin), lambda: first
+                begins & (first == 0),
+                lambda: _first_step(origin, climb.dtype),
+                lambda: first,
             )
         # Before the first step there is nothing to look back on.
         zero = jnp.zeros_like(climb)
