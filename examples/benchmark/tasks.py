@@ -23,7 +23,7 @@ TASKS: dict[str, Callable[[], Task]] = {
     **tasks_embeddings.TASKS,
     **tasks_densities.TASKS,
 }
-QUICK = ("digits_small_mlp", "cancer_kernel", "diffusion_roll")
+QUICK = ("diffusion_roll", "digits_small_mlp", "least_squares")
 HALVES = ("all", "choose", "report")
 
 
