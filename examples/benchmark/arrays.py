@@ -11,7 +11,6 @@ from sklearn.preprocessing import StandardScaler
 
 from examples.common import text as texts
 
-
 # Of the smallest tables: a fifth would be rows without errors, whose loss goes to zero.
 _HALF = 0.5
 

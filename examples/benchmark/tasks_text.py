@@ -68,7 +68,7 @@ TASKS: dict[str, Callable[[], Task]] = {
     ),
     "source_transformer": lambda: _task(
         "source_transformer", TextAttention(CHARACTERS, 48, blocks=2),
-        texts.source(_MODULES, CHARACTERS, 24), num_steps=600, held_out=True,
+        texts.source(_MODULES, CHARACTERS, 24), num_steps=420, held_out=True,
     ),
     "words_gru": lambda: _task(
         "words_gru", TextGRU(WORDS, 48, tied=True), texts.load(WORDS, 12),
