@@ -1,14 +1,15 @@
-"""Who races: tuned grids, peers that need no step size, and ours, all at defaults."""
+"""Who races: tuned grids, others that need no step size, and ours, all at defaults."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 import optax
 import optax.contrib
 
 import optaxls
-from examples.benchmark.tasks import Task
+from examples.benchmark.task import Task
 
 Make = Callable[[Any, Task], optax.GradientTransformation]
 
@@ -31,8 +32,11 @@ class Contender(NamedTuple):
     evaluate_at: Callable[[Any, Any], Any] = lambda state, params: params
 
 
-SGD_GRID = tuple(float(s) for s in np.logspace(-3.5, 1.5, 11))
-ADAM_GRID = tuple(float(s) for s in np.logspace(-4.5, 0.5, 11))
+# Half a decade lies between two of them.
+SGD_GRID = tuple(float(s) for s in np.logspace(-2.5, 0, 6))
+ADAM_GRID = tuple(float(s) for s in np.logspace(-3.5, -1, 6))
+WEIGHT_DECAY = 0.1
+_WARM_UP = 0.05
 
 
 def _sgd(size: Any, task: Task) -> optax.GradientTransformation:
@@ -45,9 +49,23 @@ def _adam(size: Any, task: Task) -> optax.GradientTransformation:
     return optax.adam(size)
 
 
+def _adamw(size: Any, task: Task) -> optax.GradientTransformation:
+    del task
+    return optax.adamw(size, weight_decay=WEIGHT_DECAY)
+
+
 def _cosine(make: Make) -> Make:
+    """A linear warm-up, then half a cosine to zero at the end of the budget."""
+
     def with_decay(size: Any, task: Task) -> optax.GradientTransformation:
-        return make(optax.cosine_decay_schedule(size, task.num_steps), task)
+        warm = _WARM_UP * task.num_steps
+
+        def schedule(count: Any) -> Any:
+            done = (count - warm) / (task.num_steps - warm)
+            falling = 0.5 * (1 + jnp.cos(jnp.pi * jnp.clip(done, 0, 1)))
+            return size * jnp.minimum((count + 1) / warm, falling)
+
+        return make(schedule, task)
 
     return with_decay
 
@@ -55,10 +73,12 @@ def _cosine(make: Make) -> Make:
 CONSTANT_GRIDS = (
     Contender("sgd", _sgd, SGD_GRID),
     Contender("adam", _adam, ADAM_GRID),
+    Contender("adamw", _adamw, ADAM_GRID),
 )
 COSINE_GRIDS = (
     Contender("sgd_cosine", _cosine(_sgd), SGD_GRID),
     Contender("adam_cosine", _cosine(_adam), ADAM_GRID),
+    Contender("adamw_cosine", _cosine(_adamw), ADAM_GRID),
 )
 
 
