@@ -8,6 +8,7 @@ import optax
 import optax.contrib
 
 import optaxls
+from examples.benchmark import rivals
 from examples.benchmark.tasks import Task
 
 Make = Callable[[Any, Task], optax.GradientTransformation]
@@ -71,6 +72,13 @@ def _optax_backtracking() -> optax.GradientTransformation:
     return optax.chain(optax.sgd(1.0), search)
 
 
+def _over_the_run(
+    name: str, factory: Callable[[int], Any], **settings: Any
+) -> Contender:
+    """One that anneals, so it has to know how many steps it will make."""
+    return Contender(name, lambda size, task: factory(task.num_steps), **settings)
+
+
 PEERS = (
     _plain("prodigy", optax.contrib.prodigy),
     _plain(
@@ -88,6 +96,15 @@ PEERS = (
     ),
     _plain("optax_backtracking", _optax_backtracking),
     _plain("optax_polyak", optax.polyak_sgd),
+    _plain("muon_authors", rivals.muon),
+    _plain("distance_adaptive_muon", rivals.distance_adaptive_muon),
+    _over_the_run("ademamix", rivals.ademamix),
+    _over_the_run("nadamw", rivals.nadamw),
+    _over_the_run(
+        "schedule_free_warm_up",
+        rivals.schedule_free_warm_up,
+        evaluate_at=optax.contrib.schedule_free_eval_params,
+    ),
 )
 
 
