@@ -9,6 +9,7 @@ import optax
 import optax.contrib
 
 import optaxls
+from examples.benchmark import rivals
 from examples.benchmark.task import Task
 
 Make = Callable[[Any, Task], optax.GradientTransformation]
@@ -91,6 +92,13 @@ def _optax_backtracking() -> optax.GradientTransformation:
     return optax.chain(optax.sgd(1.0), search)
 
 
+def _over_the_run(
+    name: str, factory: Callable[[int], Any], **settings: Any
+) -> Contender:
+    """One that anneals, so it has to know how many steps it will make."""
+    return Contender(name, lambda size, task: factory(task.num_steps), **settings)
+
+
 PEERS = (
     _plain("prodigy", optax.contrib.prodigy),
     _plain(
@@ -108,6 +116,15 @@ PEERS = (
     ),
     _plain("optax_backtracking", _optax_backtracking),
     _plain("optax_polyak", optax.polyak_sgd),
+    _plain("muon_authors", rivals.muon),
+    _plain("distance_adaptive_muon", rivals.distance_adaptive_muon),
+    _over_the_run("ademamix", rivals.ademamix),
+    _over_the_run("nadamw", rivals.nadamw),
+    _over_the_run(
+        "schedule_free_warm_up",
+        rivals.schedule_free_warm_up,
+        evaluate_at=optax.contrib.schedule_free_eval_params,
+    ),
 )
 
 
@@ -120,7 +137,7 @@ def _per_epoch(name: str, factory: Callable[..., Any], **settings: Any) -> Conte
 
 
 OURS = (
-    _plain("auto", optaxls.auto),
+    _plain("auto", optaxls.auto, evaluate_at=optaxls.eval_params),
     _plain("ponos", optaxls.ponos),
     _plain("sps", optaxls.sps),
     _plain("sls_momentum", optaxls.sls_momentum),
@@ -151,7 +168,8 @@ def _direction(name: str, factory: Callable[[], Any], largest: float) -> Directi
         return optaxls.auto(factory())
 
     sizes = tuple(float(s) for s in largest * np.logspace(-3.5, 0, 8))
-    return Direction(Contender(name, fixed, sizes), Contender(f"auto({name})", freed))
+    found = Contender(f"auto({name})", freed, evaluate_at=optaxls.eval_params)
+    return Direction(Contender(name, fixed, sizes), found)
 
 
 def _muon() -> optax.GradientTransformation:

@@ -90,7 +90,7 @@ def _climb(memory: HindsightMemory, origin: Origin) -> _Climb:
 
 
 def _reach(memory: HindsightMemory, origin: Origin, size: jax.Array) -> jax.Array:
-    """Whether the present steps could have made the offset: 1, or less if they are short.
+    """Whether the present steps could have made the offset: 1, or less if not.
 
     Steps that would take longer than the run for the offset did not make it. Its climb
     tells of older, longer steps. It must not shorten the present ones further, or they
