@@ -10,6 +10,7 @@ import optax.contrib
 
 import optaxls
 from examples.benchmark import rivals
+from examples.benchmark.gen import gen
 from examples.benchmark.task import Task
 
 Make = Callable[[Any, Task], optax.GradientTransformation]
@@ -116,6 +117,8 @@ PEERS = (
     ),
     _plain("optax_backtracking", _optax_backtracking),
     _plain("optax_polyak", optax.polyak_sgd),
+    _plain("gen", gen),
+    _over_the_run("gen_linear", gen),
     _plain("muon_authors", rivals.muon),
     _plain("distance_adaptive_muon", rivals.distance_adaptive_muon),
     _over_the_run("ademamix", rivals.ademamix),

@@ -16,6 +16,8 @@ from examples.benchmark.tasks import TASKS
 from tests.examples.benchmark.tiny_task import tiny_task
 
 ADDED = (
+    "gen",
+    "gen_linear",
     "muon_authors",
     "distance_adaptive_muon",
     "ademamix",
