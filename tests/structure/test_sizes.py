@@ -77,7 +77,7 @@ def test_the_examples_in_front_are_at_most_120_lines():
 
 
 def test_no_example_defines_a_transformation():
-    """What makes one belongs in the library, but for rivals, which it does not offer."""
+    """What makes one belongs in the library, but for rivals of the benchmark."""
     found = set()
     for path in python_files(EXAMPLES):
         for node in ast.walk(syntax(path)):

@@ -184,6 +184,44 @@ def _shortened(
     return jnp.where(limits, jnp.minimum(step_size, longest), step_size)
 
 
+def _looked_back(
+    memory: HindsightMemory, origin: Origin, rate: Any, tolerance: Any, decay: Any
+) -> tuple[HindsightMemory, jax.Array]:
+    """The memory with a new batch in its averages, and the corrected step size."""
+    batch = _climb(memory, origin)
+    climb = _mean_climb(memory, batch.share, decay)
+    after = _with_value(memory._replace(climb=climb), origin.value, decay)
+    reach = _reach(memory, origin, batch.size)
+    count = memory.num_averaged.astype(climb.dtype)
+    change = _correction(climb, reach, count, rate, tolerance)
+    return after, memory.hindsight_step * jnp.exp(change)
+
+
+def _committed(
+    observed: _Observed, origin: Origin, outcome: Outcome, decay: Any
+) -> HindsightMemory:
+    """The memory after a step, or after a batch on which no step was made."""
+    before, after, corrected = observed
+    applied, searched = outcome.end_step, outcome.num_trials > 0
+    # The climb tells of the steps taken. Where the limit or a cap shortened those, a
+    # remembered step size that went on growing would take long to come down.
+    recent = jnp.maximum(applied, decay * before.recent_step)
+    limited = jnp.minimum(corrected, 2 * recent)
+    new = after._replace(
+        mean_params=_mean_with(before, origin.params),
+        hindsight_step=jnp.where(searched, applied, limited),
+        recent_step=recent,
+        num_averaged=trees.one_more(before.num_averaged),
+    )
+    # Without a step the averages stay as they were. The next step starts where the
+    # failed search ended, unless that lies many decades down: then the batch was at
+    # fault, and it would take long to grow back.
+    plausible = searched & (applied > FAR_BELOW * corrected)
+    step_size = jnp.where(plausible, applied, before.hindsight_step)
+    unmoved = before._replace(hindsight_step=step_size)
+    return trees.select(outcome.accepted, new, unmoved)
+
+
 def hindsight(
     rate: float = 1.0,
     tolerance: float = 0.2,
@@ -197,10 +235,10 @@ def hindsight(
       c \leftarrow \beta c + (1-\beta) h
 
     with g the gradient of a new batch and :math:`\bar w` the mean of the earlier
-    iterates, the j-th with weight j. The climb c lies in [-1, 1]. It says whether the
-    way from the mean to the present params still goes down on a batch that had no part
-    in it (c < 0: the steps were too short), or climbs (they were too long). With k
-    steps so far
+    iterates, the j-th with weight j. The climb c lies in [-1, 1]. Where it is
+    negative, the offset of the params from the mean still goes down on batches that had
+    no part in it: the steps were too short. Where it is positive, the offset climbs:
+    they were too long. With k steps so far
 
     .. math::
       \log\eta \leftarrow \log\eta + \frac{\rho}{k+10} \left(
@@ -282,25 +320,18 @@ def hindsight(
 
     def observe(memory: HindsightMemory, origin: Origin) -> _Observed:
         begins = memory.num_averaged == 0
-        batch = _climb(memory, origin)
-        climb = _mean_climb(memory, batch.share, decay)
-        after = _with_value(memory._replace(climb=climb), origin.value, decay)
-        count = memory.num_averaged.astype(climb.dtype)
-        reach = _reach(memory, origin, batch.size)
-        change = _correction(climb, reach, count, rate, tolerance)
         first = memory.hindsight_step
         if initial_step_size is None:
             # After a failed search the next one goes on where that one ended.
             first = trees.either(
                 begins & (first == 0),
-                lambda: _first_step(origin, climb.dtype),
-                lambda: first,
+                lambda: _first_step(origin, first.dtype),
+                lambda: memory.hindsight_step,
             )
+        after, corrected = _looked_back(memory, origin, rate, tolerance, decay)
         # Before the first step there is nothing to look back on.
-        zero = jnp.zeros_like(climb)
-        unmoved = memory._replace(last_value=origin.value, mean_change=zero)
-        after = trees.select(begins, unmoved, after)
-        corrected = memory.hindsight_step * jnp.exp(change)
+        started = memory._replace(last_value=origin.value)
+        after = trees.select(begins, started, after)
         return _Observed(memory, after, jnp.where(begins, first, corrected))
 
     def propose(observed: _Observed, origin: Origin) -> jax.Array:
@@ -310,24 +341,6 @@ def hindsight(
     def commit(
         observed: _Observed, origin: Origin, outcome: Outcome
     ) -> HindsightMemory:
-        before, after, corrected = observed
-        applied, searched = outcome.end_step, outcome.num_trials > 0
-        # The climb tells of the steps taken. Where the limit or a cap shortened those,
-        # a remembered step size that went on growing would take long to come down.
-        recent = jnp.maximum(applied, decay * before.recent_step)
-        limited = jnp.minimum(corrected, 2 * recent)
-        new = after._replace(
-            mean_params=_mean_with(before, origin.params),
-            hindsight_step=jnp.where(searched, applied, limited),
-            recent_step=recent,
-            num_averaged=trees.one_more(before.num_averaged),
-        )
-        # Without a step the averages stay as they were. The next step starts where
-        # the failed search ended, unless that lies many decades down: then the batch
-        # was at fault, and it would take long to grow back.
-        plausible = searched & (applied > FAR_BELOW * corrected)
-        step_size = jnp.where(plausible, applied, before.hindsight_step)
-        unmoved = before._replace(hindsight_step=step_size)
-        return trees.select(outcome.accepted, new, unmoved)
+        return _committed(observed, origin, outcome, decay)
 
     return InitialStep(init, propose, commit, ("value", "grad"), observe)
