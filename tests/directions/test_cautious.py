@@ -148,8 +148,8 @@ def test_a_gradient_that_is_not_finite_makes_no_step(bad):
     assert not optaxls.metrics(state)["accepted"]
 
 
-def standing_still(size, seed, num_steps=300):
-    """How many of the steps of ``auto`` on a quadratic move nothing."""
+def standing_still(size, seed):
+    """How many of 300 steps of ``auto`` on a quadratic have a size of 0."""
     rng = np.random.default_rng(seed)
     root = jnp.asarray(rng.standard_normal((size, size)) + 2 * np.eye(size))
     optimizer = optaxls.auto()
@@ -157,16 +157,17 @@ def standing_still(size, seed, num_steps=300):
 
     def one(carry, _):
         result = step(*carry)
-        moved = jnp.any(result.params != carry[0]) | (result.value == 0)
-        return (result.params, result.opt_state), moved
+        still = (result.metrics["step_size"] == 0) & jnp.any(result.value > 0)
+        return (result.params, result.opt_state), still
 
     w = jnp.asarray(3 * rng.standard_normal(size), jnp.float32)
-    run = jax.jit(lambda carry: jax.lax.scan(one, carry, length=num_steps))
-    (w, _), moved = run((w, optimizer.init(w)))
+    run = jax.jit(lambda carry: jax.lax.scan(one, carry, length=300))
+    (w, _), still = run((w, optimizer.init(w)))
     np.testing.assert_allclose(w, 1, atol=1e-2)
-    return int(jnp.sum(~moved))
+    return int(jnp.sum(still))
 
 
 @pytest.mark.parametrize("size", range(1, 6))
 def test_auto_does_not_stand_still_in_few_dimensions(size):
+    """Before all momentum that climbs was turned, it did for 168 of 300 steps."""
     assert [standing_still(size, seed) for seed in range(2)] == [0, 0]

@@ -22,12 +22,12 @@ def share(excess):
     return float(np.clip(excess / TOLERANCE, 0, 1))
 
 
-def changed(climb, reach, k):
+def changed(climb, climbed, k):
     """The change of the logarithm of the step size."""
-    up = RATE / (k + 10) * share(TOLERANCE / 4 - climb)
-    fast = RULE._FAST * share(-climb - 3 * TOLERANCE)
-    down = 2 * share(climb - TOLERANCE) + 6 * share(climb - 3 * TOLERANCE)
-    return max(up, fast) - reach * RATE / (k + 10) * down
+    slow = RATE / (k + 10)
+    fast = 3 * slow if climbed else max(3 * slow, RULE._FAST)
+    up = slow * share(TOLERANCE / 4 - climb) + fast * share(-climb - 3 * TOLERANCE)
+    return up - slow * (2 * share(climb - TOLERANCE) + 6 * share(climb - 3 * TOLERANCE))
 
 
 def first_step(d, w):
@@ -42,20 +42,19 @@ def bounded(number, typical):
 
 
 def oracle(gradients, directions, values, w, first):
-    """Step sizes and points from the formulas, in float64."""
-    mean, k, climb, recent, typical, last = w, 0, 0.0, 0.0, 0.0, values[0]
+    """Step sizes and points from the formulas, in float64; all directions descend."""
+    mean, averaged, climb, climbed = w, 0, 0.0, False
+    recent, typical, last = 0.0, 0.0, values[0]
     step_size, steps = first, []
-    for g, d, value in zip(gradients, directions, values, strict=True):
+    for k, (g, d, value) in enumerate(zip(gradients, directions, values, strict=True)):
         slope, change = float(g @ d), abs(value - last)
         if k > 0:
             terms = g * (w - mean)
             size = np.sum(np.abs(terms))
-            h = np.sum(terms) / size if size else -1
-            beta = min(DECAY, 1 - 1 / k)
-            climb = beta * climb + (1 - beta) * h
-            made = k * step_size * max(-slope, 0)
-            reach = min(1, made / size) if size else 1
-            step_size *= math.exp(changed(climb, reach, k))
+            beta = min(DECAY, 1 - 1 / averaged)
+            climb = beta * climb + (1 - beta) * (np.sum(terms) / size if size else -1)
+            climbed = climbed or climb > TOLERANCE
+            step_size *= math.exp(changed(climb, climbed, k))
             if typical and change:
                 moved = bounded(change, typical)
                 typical = DECAY * typical + (1 - DECAY) * moved
@@ -63,16 +62,15 @@ def oracle(gradients, directions, values, w, first):
         elif first is None:
             step_size = first_step(d, w)
         applied = step_size
-        if typical > 0 and slope < 0:
+        if typical > 0:
             seen = max(typical, bounded(change, typical))
             applied = min(applied, RULE._MOST_CHANGES * seen / -slope)
-        if slope >= 0:
-            # No step is made, and nothing is learnt.
-            raise AssertionError("the oracle's directions descend")
-        mean = mean + (w - mean) * 2 / (max(k, 1) + 1)
+        if climb > 3 * TOLERANCE:
+            averaged = 0
+        mean = mean + (w - mean) * 2 / (max(averaged, 1) + 1)
         recent = max(applied, DECAY * recent)
         step_size = min(step_size, 2 * recent)
-        w, last, k = w + applied * d, value, k + 1
+        w, last, averaged = w + applied * d, value, averaged + 1
         steps.append((applied, w))
     return steps
 
@@ -158,9 +156,9 @@ def test_the_first_step_of_a_tree_counts_what_it_moves():
 
 
 def trained(step_size, noise=0.0, num_steps=400, changed_at=None):
-    """Step sizes on |w - c|^2 / 2 with gradient noise.
+    """Step sizes on |w - c|^2 / 2 with gradient noise, and distances from c.
 
-    From ``changed_at`` on the loss is a ten-thousandth, and c is far away.
+    From ``changed_at`` on the loss is a hundredth, and c is far away.
     """
     tx = optaxls.scale_by_initial_step(optaxls.hindsight(initial_step_size=step_size))
 
@@ -168,7 +166,7 @@ def trained(step_size, noise=0.0, num_steps=400, changed_at=None):
         w, state = carry
         key, k = inputs
         later = False if changed_at is None else k >= changed_at
-        scale = jnp.where(later, 1e-4, 1.0)
+        scale = jnp.where(later, 1e-2, 1.0)
         center = jnp.where(later, 300.0, 0.0)
         z = center + noise * jax.random.normal(key, w.shape)
         value, g = jax.value_and_grad(lambda w: scale * jnp.sum((w - z) ** 2) / 2)(w)
@@ -186,11 +184,21 @@ def test_a_short_step_grows():
     assert steps[60] > 1e3 * 1e-5 and distance[200] < 1e-2
 
 
-def test_a_step_that_is_far_too_short_grows_fast_late_in_a_run_too():
-    steps, distance = trained(0.3, noise=0.3, num_steps=1200, changed_at=1000)
+def test_a_step_that_was_never_too_long_grows_fast_late_in_a_run_too():
+    """A line, along which a cap holds the step back for a thousand batches."""
+    free = optaxls.hindsight(initial_step_size=1e-3)
+    held = along_a_line([1.0] * 1000, rule=optaxls.capped(free, 1e-3))[-1]
+    assert held.step_size == pytest.approx(1e-3)
+    states = along_a_line([1.0] * 60, rule=free, state=held)
+    # At the rate of the 1000th step it would grow by 1.3.
+    assert states[-1].step_size > 1e3 * 1e-3
+
+
+def test_a_step_that_is_far_too_short_grows_late_in_a_run_too():
+    steps, distance = trained(0.3, noise=0.3, num_steps=2000, changed_at=1000)
     before = jnp.median(steps[900:1000])
-    # At the rate of the 1000th step it would grow by 1.2 in 200 steps.
-    assert jnp.max(steps[1000:1100]) > 1e2 * before
+    # By the fourth power of 2 at most.
+    assert jnp.max(steps[1000:]) > 5 * before
     assert distance[-1] < 0.1 * distance[1000]
 
 
@@ -201,43 +209,34 @@ def test_a_step_that_is_far_too_long_shrinks():
         assert distance[-1] < 2 * noise + 1e-2
 
 
-def test_an_old_overshoot_hardly_shortens_steps_that_did_not_make_it():
+def test_an_old_overshoot_does_not_drive_the_step_to_zero():
     """Something else moves the params up, where the loss is a line that climbs."""
     tx = optaxls.scale_by_initial_step(optaxls.hindsight(initial_step_size=1e-4))
     w, g, steps = jnp.array([0.0]), jnp.array([1.0]), []
     state = tx.init(w)
     update = jax.jit(lambda w, s: tx.update(-g, s, w, value=w[0], grad=g))
-    for k in range(51):
-        if k == 10:
-            w = w + 1.0
+    for k in range(200):
+        w = w + (k == 10)
         updates, state = update(w, state)
         w = w + updates
         steps.append(float(state.step_size))
-    # The offset from the mean still climbs. Without the factor it would be a
-    # thousandth.
-    assert state.initial_step.climb > 0.9
-    assert steps[-1] > 0.2 * max(steps)
+    assert min(steps) > 0.5 * 1e-4 and w[0] < 0
 
 
 def test_bf16_params_have_a_float32_mean_that_moves():
     tx = optaxls.scale_by_initial_step(optaxls.hindsight(initial_step_size=1.0))
     w = jnp.array([256.0], jnp.bfloat16)
-    state = tx.init(w)
+    state, points = tx.init(w), []
     for value in (4.0, 3.0, 2.0, 1.0):
-        updates, state = tx.update(
-            jnp.array([2.0], w.dtype),
-            state,
-            w,
-            value=jnp.array(1e6 * value),
-            grad=-w,
-        )
+        points.append(float(w[0]))
+        d = jnp.array([2.0], w.dtype)
+        updates, state = tx.update(d, state, w, value=jnp.array(1e6 * value), grad=-w)
         w = w + updates
     mean = state.initial_step.mean_params
     assert mean.dtype == jnp.float32
-    # The points that a step ended in, but for the last; bfloat16 holds even numbers
-    # only there.
-    points = [258.0, 260.0, 262.0]
-    assert mean[0] == pytest.approx(np.average(points, weights=[1, 2, 3]), rel=1e-6)
+    # bfloat16 holds even numbers only there.
+    assert points[0] < points[1] < points[2] < points[3] and mean[0] % 2
+    assert mean[0] == pytest.approx(np.average(points, weights=range(4)), rel=1e-6)
 
 
 def test_a_step_that_rounding_undoes_grows():
@@ -252,12 +251,16 @@ def test_a_step_that_rounding_undoes_grows():
     assert jnp.all(w < 0.1)
 
 
-def along_a_line(values, factors=None, step_size=0.1, rule=None):
+def along_a_line(values, factors=None, step_size=0.1, rule=None, state=None):
     """States of ``hindsight`` where the gradient is a constant; ``factors`` of it."""
     rule = rule or optaxls.hindsight(initial_step_size=step_size)
     tx = optaxls.scale_by_initial_step(rule)
     w, states = jnp.array([1.0]), []
-    state = tx.init(w)
+    if state is None:
+        state = tx.init(w)
+    else:
+        # Further down than the mean.
+        w = state.initial_step.mean_params - w
     update = jax.jit(lambda w, s, v, g: tx.update(-g, s, w, value=v, grad=g))
     factors = factors or [1.0] * len(values)
     for value, factor in zip(values, factors, strict=True):
