@@ -149,9 +149,9 @@ def eval_model(model: nnx.Module, optimizer: nnx.Optimizer) -> Any:
     """A copy of an NNX model with the params to evaluate and to keep.
 
     They are those of ``optaxls.eval_params``: for ``auto`` an average. All else in the
-    copy is that of ``model``. An average has other activations than the params on the
-    way had. So run some training batches through the copy before evaluating it, in the
-    mode ``train()``, if it has batch norm. Train on with ``model``.
+    copy is that of ``model``. An average has other activations than the params had. So
+    run some training batches through the copy before evaluating it, in the mode
+    ``train()``, if it has batch norm. Train on with ``model``.
 
     Args:
       model: the NNX module that is trained; it is not changed.

@@ -75,7 +75,7 @@ class Classification:
     def model_state_at(self, params: nnx.State, model_state: nnx.State) -> nnx.State:
         """The running statistics of batch norm after training batches, always the same.
 
-        An average of params has other activations than the params on the way had.
+        An average of params has other activations than the params had.
         """
         if not jax.tree.leaves(model_state):
             return model_state
