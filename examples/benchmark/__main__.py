@@ -3,10 +3,11 @@
     python -m examples.benchmark --quick
     python -m examples.benchmark
     python -m examples.benchmark --tasks teacher,diabetes --out runs/two
+    python -m examples.benchmark --half choose --seeds 1 --contenders auto,adam
 
 All tasks take hours; what is in the directory of the results already is not run again,
 so a run that was cut off goes on with the same command. Tables and pictures are drawn
-anew from what is there.
+anew from what is there, but only of the tasks that are asked for.
 """
 
 import dataclasses
@@ -26,16 +27,15 @@ from examples.benchmark import (
     tables,
     tournament,
 )
-from examples.benchmark.contenders import ADAM_GRID
-from examples.benchmark.scores import CONSTANT, Results
+from examples.benchmark.scores import Results
 from examples.benchmark.store import Races, Table
-from examples.benchmark.tasks import QUICK, TASKS
+from examples.benchmark.tasks import HALVES, QUICK, of_half
 from examples.common import run_directory
 from examples.common.command_line import read
 from examples.common.errors import UsageError, exit_code
 
 _DEFAULT_OUT = Path("examples/benchmark/results")
-_COLUMNS = ("scores", "milliseconds", "reached", "lowest")
+_LOSSES = ("best", "end", "milliseconds")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,8 +44,16 @@ class Settings:
 
     quick: bool = False
     """A few contenders, one other direction, one seed: minutes instead of hours."""
+    half: str = "all"
+    """Tasks to choose by (choose), those held out (report), or all of them; --quick
+    shows some to choose by."""
     tasks: str = ""
-    """Tasks, separated by commas; by default all of them, with --quick three."""
+    """Tasks, separated by commas; by default all of the half, with --quick three."""
+    contenders: str = ""
+    """Contenders, separated by commas, without the tables of directions and searches;
+    by default all. Those that the directory of the results has are told of, too."""
+    again: str = ""
+    """Contenders to race anew, though the directory of the results has them."""
     seeds: int | None = None
     """Seeds of each race, from 0; by default 3, with --quick 1."""
     out: Path | None = None
@@ -61,35 +69,59 @@ class Plan(NamedTuple):
     contenders: Table
     directions: Table
     searches: Table
+    again: tuple[str, ...]
     seeds: int
     out: Path
 
 
+def _listed(option: str, given: str, known: Sequence[str]) -> tuple[str, ...]:
+    """Names separated by commas, in the order in which they are known."""
+    names = {name.strip() for name in given.split(",")} - {""}
+    for name in sorted(names - set(known)):
+        known_ones = ", ".join(known)
+        raise UsageError(f"unknown {option} {name!r}; choose from {known_ones}")
+    return tuple(name for name in known if name in names)
+
+
+def _tasks(settings: Settings) -> tuple[str, ...]:
+    """The tasks asked for."""
+    if settings.half not in HALVES:
+        halves = ", ".join(HALVES)
+        raise UsageError(f"--half must be one of {halves}, not {settings.half}")
+    half = of_half(settings.half)
+    if settings.tasks:
+        return _listed("task", settings.tasks, half)
+    return QUICK if settings.quick else half
+
+
 def plan(settings: Settings) -> Plan:
     """What the settings ask for; refuses what no tournament can do."""
-    tasks, contenders = tuple(TASKS), (*registry.GRIDS, *registry.PEERS, *registry.OURS)
-    directions, seeds, out = (*registry.DIRECTIONS, *registry.FREED), 3, _DEFAULT_OUT
+    tasks = _tasks(settings)
+    contenders = (*registry.GRIDS, *registry.PEERS, *registry.OURS)
+    again = _listed("contender", settings.again, contenders)
+    directions, seeds = (*registry.DIRECTIONS, *registry.FREED), 3
+    searches, out = registry.SEARCHES, _DEFAULT_OUT
+    if settings.contenders:
+        contenders = _listed("contender", settings.contenders, contenders)
+        directions, searches = (), ()
+    elif settings.quick:
+        contenders, directions = registry.QUICK, ("sign", "auto(sign)")
+    # A part is not written over the results of all.
     if settings.quick:
-        tasks, contenders, seeds = QUICK, registry.QUICK, 1
-        directions = ("sign", "auto(sign)")
-        out = run_directory.fresh(Path("runs"), "benchmark-quick")
-    if settings.tasks:
-        # Not over the results of all of them.
-        out = out if settings.quick else run_directory.fresh(Path("runs"), "benchmark")
-        tasks = tuple(name.strip() for name in settings.tasks.split(","))
+        out, seeds = run_directory.fresh(Path("runs"), "benchmark-quick"), 1
+    elif settings.tasks or settings.contenders or settings.half != "all":
+        out = run_directory.fresh(Path("runs"), "benchmark")
     if settings.seeds is not None:
         seeds = settings.seeds
-    for name in tasks:
-        if name not in TASKS:
-            raise UsageError(f"unknown task {name!r}; choose from {', '.join(TASKS)}")
     for option, number in (("--seeds", seeds), ("--workers", settings.workers)):
         if number < 1:
             raise UsageError(f"{option} must be at least 1, not {number}")
     return Plan(
         tasks,
-        Table("contenders.json", contenders, _COLUMNS),
+        Table("contenders.json", contenders, (*_LOSSES, "passes")),
         Table("directions.json", directions),
-        Table("searches.json", registry.SEARCHES, ("steps", "trials")),
+        Table("searches.json", searches, ("steps", "trials")),
+        again,
         seeds,
         settings.out or out,
     )
@@ -102,7 +134,9 @@ def _race(chosen: Plan, workers: int, command: str) -> tuple[Races, Races, Races
         store.check(chosen.out / table.file, chosen.tasks, table, chosen.seeds)
     made = report.made_by(command)
     contenders, directions, searches = (
-        tournament.run(chosen.tasks, table, chosen.seeds, chosen.out, workers, made)
+        tournament.run(
+            chosen.tasks, table, chosen.seeds, chosen.out, workers, made, chosen.again
+        )
         for table in raced
     )
     return contenders, directions, searches
@@ -110,13 +144,14 @@ def _race(chosen: Plan, workers: int, command: str) -> tuple[Races, Races, Races
 
 def _dots(results: Results) -> dict[str, dict[str, list[float]]]:
     """Ratios by task, the best of `auto` first; held-out ones come last."""
+    by, grid = report.compared(results)[report.HEADLINE]
     ratios = {
         task: {
-            name: scores.ratios(result, name, CONSTANT).tolist()
+            name: scores.ratios(result, name, grid, by).tolist()
             for name in ("auto", "prodigy", "adam_ponos")
             if name in result["records"]
         }
-        for task, result in results.items()
+        for task, result in scores.raced(results, "auto").items()
     }
 
     def place(task: str) -> tuple[bool, float]:
@@ -128,27 +163,45 @@ def _dots(results: Results) -> dict[str, dict[str, list[float]]]:
     }
 
 
+def _panels(results: Results, names: Sequence[str]) -> list[figures.Panel]:
+    """Validation beside training."""
+    shown = (
+        (report.HEADLINE, "Validation, best checkpoint", figures.VALIDATION, (0.5, 2)),
+        (report.IN_TRAINING, "Training, at the end", figures.TRAINING, (0.01, 100)),
+    )
+    compared, panels = report.compared(results), []
+    for what, title, label, limits in shown:
+        if what in compared:
+            by, grid = compared[what]
+            ratios = {n: scores.all_ratios(results, n, grid, by) for n in names}
+            panels.append(figures.Panel(title, label, limits, ratios))
+    return panels
+
+
 def _report(raced: tuple[Races, Races, Races], out: Path) -> None:
     """Prints the tables, writes them and the pictures."""
     (made, results), (_, directions), (_, searches) = raced
+    if report.HEADLINE not in report.compared(results):
+        raise UsageError(
+            "no grid to compare with; add one to --contenders, such as adam"
+        )
     extended = report.with_everywhere(results)
     found = report.numbers(extended, directions, searches, made)
-    text = tables.markdown(found, len(ADAM_GRID))
+    text = tables.markdown(found)
     run_directory.write(out / "results.md", lambda path: path.write_text(text))
-    by_contender = {
-        name: scores.all_ratios(extended, name, CONSTANT)
-        for name in found["contenders"]["all"]
-    }
-    tried = f"the best of {2 * len(ADAM_GRID)} constant steps of SGD and Adam"
-    title = f"No step size given, against {tried}: {len(results)} tasks"
+    panels = _panels(extended, list(found["contenders"]["all"]))
+    title = f"No step size given, against the best run of a grid: {len(results)} tasks"
     run_directory.write(
-        out / "profile.png",
-        lambda path: figures.save_profile(path, title, by_contender),
+        out / "profile.png", lambda path: figures.save_profile(path, title, panels)
     )
-    races = "Every race, a dot for each seed (* held out while the rule was chosen)"
-    run_directory.write(
-        out / "tasks.png", lambda path: figures.save_dots(path, races, _dots(results))
-    )
+    if dots := _dots(results):
+        races = "Every race, a dot for each seed (* held out while it was chosen)"
+        run_directory.write(
+            out / "tasks.png",
+            lambda path: figures.save_dots(
+                path, races, dots, figures.VALIDATION, (0.3, 3)
+            ),
+        )
     print(text)
     print(f"Races, tables and pictures: {out}")
 

@@ -11,14 +11,17 @@ from sklearn.preprocessing import StandardScaler
 
 from examples.common import text as texts
 
+# Of the smallest tables: a fifth would be rows without errors, whose loss goes to zero.
+_HALF = 0.5
+
 
 class Split(NamedTuple):
     """Inputs and targets, rows first; targets are labels (int32) or vectors."""
 
     x_train: np.ndarray
     y_train: np.ndarray
-    x_test: np.ndarray
-    y_test: np.ndarray
+    x_valid: np.ndarray
+    y_valid: np.ndarray
 
 
 def _table(load: Callable[..., Any]) -> tuple[np.ndarray, np.ndarray]:
@@ -27,17 +30,27 @@ def _table(load: Callable[..., Any]) -> tuple[np.ndarray, np.ndarray]:
     return np.asarray(x), np.asarray(y)
 
 
-def _split(x: np.ndarray, y: np.ndarray) -> Split:
-    """A fifth (of each class) to test; inputs standardised."""
+def _split(x: np.ndarray, y: np.ndarray, share: float = 0.2) -> Split:
+    """A share (of each class) to validate; inputs standardised."""
     stratify = y if y.ndim == 1 else None
-    parts = train_test_split(x, y, test_size=0.2, random_state=0, stratify=stratify)
-    x_train, x_test, y_train, y_test = map(np.asarray, parts)
+    parts = train_test_split(x, y, test_size=share, random_state=0, stratify=stratify)
+    x_train, x_valid, y_train, y_valid = map(np.asarray, parts)
     scaler = StandardScaler().fit(x_train)
-    x_train, x_test = (
-        np.asarray(scaler.transform(part), np.float32) for part in (x_train, x_test)
+    x_train, x_valid = (
+        np.asarray(scaler.transform(part), np.float32) for part in (x_train, x_valid)
     )
     kind = np.int32 if y.ndim == 1 else np.float32
-    return Split(x_train, y_train.astype(kind), x_test, y_test.astype(kind))
+    return Split(x_train, y_train.astype(kind), x_valid, y_valid.astype(kind))
+
+
+def _with_noise(
+    split: Callable[[np.ndarray, np.ndarray], Split],
+    x: np.ndarray,
+    y: np.ndarray,
+    noise: np.ndarray,
+) -> Split:
+    """Noise on the training targets; the validation targets are without."""
+    return split(x, y + noise)._replace(y_valid=split(x, y).y_valid)
 
 
 def flat_digits() -> Split:
@@ -47,14 +60,14 @@ def flat_digits() -> Split:
 
 def row_digits() -> Split:
     """Digits as 8 rows of 8."""
-    x_train, y_train, x_test, y_test = flat_digits()
-    return Split(x_train.reshape(-1, 8, 8), y_train, x_test.reshape(-1, 8, 8), y_test)
+    x_train, y_train, x_valid, y_valid = flat_digits()
+    return Split(x_train.reshape(-1, 8, 8), y_train, x_valid.reshape(-1, 8, 8), y_valid)
 
 
 def image_digits() -> Split:
     """Digits as images with one channel."""
-    x_train, y_train, x_test, y_test = row_digits()
-    return Split(x_train[..., None], y_train, x_test[..., None], y_test)
+    x_train, y_train, x_valid, y_valid = row_digits()
+    return Split(x_train[..., None], y_train, x_valid[..., None], y_valid)
 
 
 def with_label_noise(split: Split, share: float) -> Split:
@@ -75,14 +88,14 @@ def heavy_tailed(split: Split) -> Split:
 
 def reconstruct(split: Split) -> Split:
     """The inputs as targets."""
-    return Split(split.x_train, split.x_train, split.x_test, split.x_test)
+    return Split(split.x_train, split.x_train, split.x_valid, split.x_valid)
 
 
 def text(vocabulary_size: int, length: int) -> Split:
     """Words of Python's help texts and the words after them."""
     corpus = texts.load(vocabulary_size, length)
-    train, test = corpus.train[::8], corpus.test[::8]
-    return Split(train[:, :-1], train[:, 1:], test[:, :-1], test[:, 1:])
+    train, valid = corpus.train[::8], corpus.test[::8]
+    return Split(train[:, :-1], train[:, 1:], valid[:, :-1], valid[:, 1:])
 
 
 def cancer() -> Split:
@@ -91,18 +104,18 @@ def cancer() -> Split:
 
 
 def wine() -> Split:
-    """Wine: 13 features, 3 classes, 142 examples."""
-    return _split(*_table(datasets.load_wine))
+    """Wine: 13 features, 3 classes, 89 training examples."""
+    return _split(*_table(datasets.load_wine), share=_HALF)
 
 
 def kernel(split: Split) -> Split:
     """Radial basis functions around every training example: interpolation."""
     gamma = 0.5 / split.x_train.shape[1]
-    x_train, x_test = (
+    x_train, x_valid = (
         rbf_kernel(part, split.x_train, gamma).astype(np.float32)
-        for part in (split.x_train, split.x_test)
+        for part in (split.x_train, split.x_valid)
     )
-    return split._replace(x_train=x_train, x_test=x_test)
+    return split._replace(x_train=x_train, x_valid=x_valid)
 
 
 def diabetes() -> Split:
@@ -127,7 +140,7 @@ def teacher(noise: float) -> Split:
     hidden = np.tanh(x @ rng.standard_normal((10, 16)) / np.sqrt(10) * 2)
     y = hidden @ rng.standard_normal((16, 1)) / 4
     y = y / y.std()
-    return _split(x, y + noise * rng.standard_normal(y.shape))
+    return _with_noise(_split, x, y, noise * rng.standard_normal(y.shape))
 
 
 def least_squares(noise: float) -> Split:
@@ -141,7 +154,7 @@ def least_squares(noise: float) -> Split:
     x = (x * np.logspace(0, -1, 50)) @ mixing
     y = x @ mixing.T @ weights
     y = y / y.std()
-    return _split(x, y + noise * rng.standard_normal(y.shape))
+    return _with_noise(_split, x, y, noise * rng.standard_normal(y.shape))
 
 
 def zipf_classes() -> Split:
@@ -157,15 +170,16 @@ def zipf_classes() -> Split:
 
 
 def _cut(x: np.ndarray, y: np.ndarray) -> Split:
-    """The last fifth to test; rows in random order."""
-    order = np.random.default_rng(1).permutation(len(x))
+    """The last fifth to validate; rows in random order."""
+    order = in_random_order(len(x))
     x, y, train = x[order], y[order], len(x) * 4 // 5
+    y = y if y.ndim == 1 else y.astype(np.float32)
     return Split(x[:train], y[:train], x[train:], y[train:])
 
 
 def iris() -> Split:
-    """Iris: 4 features, 3 classes, 120 training examples."""
-    return _split(*_table(datasets.load_iris))
+    """Iris: 4 features, 3 classes, 75 training examples."""
+    return _split(*_table(datasets.load_iris), share=_HALF)
 
 
 def spirals() -> Split:
@@ -180,12 +194,21 @@ def spirals() -> Split:
 
 
 def overlap() -> Split:
-    """Two Gaussians in 20 dimensions; the best rule errs on every sixth example."""
+    """Two Gaussians in 20 dimensions; no classifier errs on less than a sixth."""
     rng = np.random.default_rng(0)
     label = rng.integers(2, size=1250)
     x = rng.standard_normal((1250, 20))
     x[:, 0] += 2 * label
     return _cut(x.astype(np.float32), label.astype(np.int32))
+
+
+def scaled() -> Split:
+    """Two classes, linear but for noise, in 30 features of many scales."""
+    rng = np.random.default_rng(2)
+    x = rng.standard_normal((1250, 30))
+    side = x @ rng.standard_normal(30) / np.sqrt(30) + 0.5 * rng.standard_normal(1250)
+    x = x * np.logspace(0, -1, 30)
+    return _cut(x.astype(np.float32), (side > 0).astype(np.int32))
 
 
 def counts() -> Split:
@@ -201,14 +224,20 @@ def ratings() -> Split:
     rng = np.random.default_rng(0)
     entries = rng.standard_normal((80, 4)) @ rng.standard_normal((4, 60)) / 2
     pairs = np.argwhere(rng.random(entries.shape) < 0.5)
-    y = entries[tuple(pairs.T)][:, None] + 0.1 * rng.standard_normal((len(pairs), 1))
-    return _cut(pairs.astype(np.int32), y.astype(np.float32))
+    y = entries[tuple(pairs.T)][:, None]
+    noise = 0.1 * rng.standard_normal(y.shape)
+    return _with_noise(_cut, pairs.astype(np.int32), y, noise)
 
 
 def digit_values() -> Split:
     """Digits as numbers from 0 to 9, not standardised."""
     split = flat_digits()
-    y_train, y_test = (
-        part[:, None].astype(np.float32) for part in (split.y_train, split.y_test)
+    y_train, y_valid = (
+        part[:, None].astype(np.float32) for part in (split.y_train, split.y_valid)
     )
-    return Split(split.x_train, y_train, split.x_test, y_test)
+    return Split(split.x_train, y_train, split.x_valid, y_valid)
+
+
+def in_random_order(number: int) -> np.ndarray:
+    """Numbers of rows in an order that is always the same."""
+    return np.random.default_rng(1).permutation(number)

@@ -1,14 +1,17 @@
-"""Who races: tuned grids, peers that need no step size, and ours, all at defaults."""
+"""Who races: tuned grids, others that need no step size, and ours, all at defaults."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 import optax
 import optax.contrib
 
 import optaxls
-from examples.benchmark.tasks import Task
+from examples.benchmark import rivals
+from examples.benchmark.gen import gen
+from examples.benchmark.task import Task
 
 Make = Callable[[Any, Task], optax.GradientTransformation]
 
@@ -31,8 +34,11 @@ class Contender(NamedTuple):
     evaluate_at: Callable[[Any, Any], Any] = lambda state, params: params
 
 
-SGD_GRID = tuple(float(s) for s in np.logspace(-3.5, 1.5, 11))
-ADAM_GRID = tuple(float(s) for s in np.logspace(-4.5, 0.5, 11))
+# Half a decade lies between two of them.
+SGD_GRID = tuple(float(s) for s in np.logspace(-2.5, 0, 6))
+ADAM_GRID = tuple(float(s) for s in np.logspace(-3.5, -1, 6))
+WEIGHT_DECAY = 0.1
+_WARM_UP = 0.05
 
 
 def _sgd(size: Any, task: Task) -> optax.GradientTransformation:
@@ -45,9 +51,23 @@ def _adam(size: Any, task: Task) -> optax.GradientTransformation:
     return optax.adam(size)
 
 
+def _adamw(size: Any, task: Task) -> optax.GradientTransformation:
+    del task
+    return optax.adamw(size, weight_decay=WEIGHT_DECAY)
+
+
 def _cosine(make: Make) -> Make:
+    """A linear warm-up, then half a cosine to zero at the end of the budget."""
+
     def with_decay(size: Any, task: Task) -> optax.GradientTransformation:
-        return make(optax.cosine_decay_schedule(size, task.num_steps), task)
+        warm = _WARM_UP * task.num_steps
+
+        def schedule(count: Any) -> Any:
+            done = (count - warm) / (task.num_steps - warm)
+            falling = 0.5 * (1 + jnp.cos(jnp.pi * jnp.clip(done, 0, 1)))
+            return size * jnp.minimum((count + 1) / warm, falling)
+
+        return make(schedule, task)
 
     return with_decay
 
@@ -55,10 +75,12 @@ def _cosine(make: Make) -> Make:
 CONSTANT_GRIDS = (
     Contender("sgd", _sgd, SGD_GRID),
     Contender("adam", _adam, ADAM_GRID),
+    Contender("adamw", _adamw, ADAM_GRID),
 )
 COSINE_GRIDS = (
     Contender("sgd_cosine", _cosine(_sgd), SGD_GRID),
     Contender("adam_cosine", _cosine(_adam), ADAM_GRID),
+    Contender("adamw_cosine", _cosine(_adamw), ADAM_GRID),
 )
 
 
@@ -69,6 +91,13 @@ def _plain(name: str, factory: Callable[[], Any], **settings: Any) -> Contender:
 def _optax_backtracking() -> optax.GradientTransformation:
     search = optax.scale_by_backtracking_linesearch(max_backtracking_steps=15)
     return optax.chain(optax.sgd(1.0), search)
+
+
+def _over_the_run(
+    name: str, factory: Callable[[int], Any], **settings: Any
+) -> Contender:
+    """One that anneals, so it has to know how many steps it will make."""
+    return Contender(name, lambda size, task: factory(task.num_steps), **settings)
 
 
 PEERS = (
@@ -88,6 +117,17 @@ PEERS = (
     ),
     _plain("optax_backtracking", _optax_backtracking),
     _plain("optax_polyak", optax.polyak_sgd),
+    _plain("gen", gen),
+    _over_the_run("gen_linear", gen),
+    _plain("muon_authors", rivals.muon),
+    _plain("distance_adaptive_muon", rivals.distance_adaptive_muon),
+    _over_the_run("ademamix", rivals.ademamix),
+    _over_the_run("nadamw", rivals.nadamw),
+    _over_the_run(
+        "schedule_free_warm_up",
+        rivals.schedule_free_warm_up,
+        evaluate_at=optax.contrib.schedule_free_eval_params,
+    ),
 )
 
 
@@ -100,7 +140,7 @@ def _per_epoch(name: str, factory: Callable[..., Any], **settings: Any) -> Conte
 
 
 OURS = (
-    _plain("auto", optaxls.auto),
+    _plain("auto", optaxls.auto, evaluate_at=optaxls.eval_params),
     _plain("ponos", optaxls.ponos),
     _plain("sps", optaxls.sps),
     _plain("sls_momentum", optaxls.sls_momentum),
@@ -131,7 +171,8 @@ def _direction(name: str, factory: Callable[[], Any], largest: float) -> Directi
         return optaxls.auto(factory())
 
     sizes = tuple(float(s) for s in largest * np.logspace(-3.5, 0, 8))
-    return Direction(Contender(name, fixed, sizes), Contender(f"auto({name})", freed))
+    found = Contender(f"auto({name})", freed, evaluate_at=optaxls.eval_params)
+    return Direction(Contender(name, fixed, sizes), found)
 
 
 def _muon() -> optax.GradientTransformation:

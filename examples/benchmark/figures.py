@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib
 import numpy as np
@@ -29,57 +29,84 @@ _LABELS = {
     "adam everywhere": "Adam, one size\nfor all tasks",
     "adam_cosine everywhere": "the same with\ncosine decay",
 }
-_TO_GRID = "final training loss, as a multiple of the best run of the grid"
+TRAINING = "final training loss, as a multiple of the best run of the grid"
+VALIDATION = "validation loss, as a multiple of the best run of the grid"
 _MARKERS = ("o", "D", "s")
 
 
-def _new(height: float) -> tuple[Figure, Axes]:
+def _new(height: float, panels: int = 1) -> tuple[Figure, list[Axes]]:
     layout = ConstrainedLayoutEngine(w_pad=0.06, h_pad=0.06)
-    figure = Figure(figsize=(7.2, height), dpi=200, layout=layout)
-    return figure, figure.subplots()
+    figure = Figure(
+        figsize=(7.2 if panels == 1 else 9.6, height), dpi=200, layout=layout
+    )
+    return figure, list(figure.subplots(1, panels, squeeze=False, sharey=True)[0])
 
 
-def _ratio_axis(axes: Axes, low: float, high: float) -> None:
+def _ratio_axis(axes: Axes, low: float, high: float, label: str) -> None:
     """A log axis with plain numbers, and a line where the grid's best is."""
     axes.set_xscale("log")
     axes.set_xlim(low, high)
-    ticks = [1e-4, 1e-3, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 1e3, 1e4]
+    ticks = [1e-4, 1e-3, 0.01, 0.1, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 10, 30, 100, 1e3]
+    if high / low > 100:
+        ticks = [10.0**power for power in range(-4, 5)]
     axes.xaxis.set_major_locator(FixedLocator([t for t in ticks if low <= t <= high]))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
     axes.axvline(1, color="#555555", linewidth=1, zorder=1.5)
-    axes.set_xlabel(_TO_GRID)
+    axes.set_xlabel(label)
 
 
-def save_profile(path: Path, title: str, ratios: Mapping[str, np.ndarray]) -> None:
-    """Writes the performance profile: higher and further to the left is better.
+class Panel(NamedTuple):
+    """A performance profile.
+
+    Attributes:
+        title: above the curves.
+        label: of the axis of ratios.
+        limits: of this axis.
+        ratios: those of all races, by contender; infinite where a run failed.
+    """
+
+    title: str
+    label: str
+    limits: tuple[float, float]
+    ratios: Mapping[str, np.ndarray]
+
+
+def _profile(axes: Axes, panel: Panel, legend: bool) -> None:
+    low, high = panel.limits
+    _ratio_axis(axes, low, high, panel.label)
+    shown = [name for name in _LOOKS if name in panel.ratios]
+    others = [name for name in panel.ratios if name not in _LOOKS]
+    for name in [*others, *shown]:
+        values = np.sort(panel.ratios[name])
+        x = np.concatenate([[low / 10], values[np.isfinite(values)], [high * 10]])
+        y = np.arange(len(x)) / len(values)
+        y[-1] = y[-2]
+        look: dict[str, Any] = {"linewidth": 1.5} | _LOOKS.get(name, _OTHERS)
+        # One entry for all the others.
+        label = _LABELS.get(name, name) if legend and name in _LOOKS else None
+        axes.step(x, y, where="post", label=label, **look)
+    if others and legend:
+        axes.plot([], [], label=f"{len(others)} others", **_OTHERS)
+    axes.set_ylim(0, 1.01)
+    axes.yaxis.set_major_formatter(PercentFormatter(1))
+    axes.set_title(panel.title)
+
+
+def save_profile(path: Path, title: str, panels: Sequence[Panel]) -> None:
+    """Writes performance profiles side by side: higher and further left is better.
 
     Args:
         path: of the PNG.
-        title: above the curves.
-        ratios: those of all races, by contender; infinite where a run failed.
+        title: above all of them.
+        panels: from left to right; the legend is that of the first.
     """
-    low, high = 0.01, 100.0
     with matplotlib.rc_context(STYLE):
-        figure, axes = _new(3.5)
-        _ratio_axis(axes, low, high)
-        shown = [name for name in _LOOKS if name in ratios]
-        others = [name for name in ratios if name not in _LOOKS]
-        for name in [*others, *shown]:
-            values = np.sort(ratios[name])
-            x = np.concatenate([[low / 10], values[np.isfinite(values)], [high * 10]])
-            y = np.arange(len(x)) / len(values)
-            y[-1] = y[-2]
-            look: dict[str, Any] = {"linewidth": 1.5} | _LOOKS.get(name, _OTHERS)
-            # One entry for all the others.
-            label = _LABELS.get(name, name) if name in _LOOKS else None
-            axes.step(x, y, where="post", label=label, **look)
-        if others:
-            axes.plot([], [], label=f"{len(others)} others", **_OTHERS)
-        axes.set_ylim(0, 1.01)
-        axes.yaxis.set_major_formatter(PercentFormatter(1))
-        axes.set_ylabel("share of the races at or below")
-        axes.set_title(title)
+        figure, every = _new(3.6, len(panels))
+        for axes, panel in zip(every, panels, strict=True):
+            _profile(axes, panel, legend=axes is every[0])
+        every[0].set_ylabel("share of the races at or below")
+        figure.suptitle(title)
         figure.legend(loc="outside right center", handlelength=2.6)
         figure.savefig(path, format="png")
 
@@ -88,6 +115,7 @@ def save_dots(
     path: Path,
     title: str,
     rows: Mapping[str, Mapping[str, Sequence[float]]],
+    label: str,
     limits: tuple[float, float] = (1e-3, 100.0),
 ) -> None:
     """Writes a row for each task with a dot for each seed.
@@ -96,11 +124,12 @@ def save_dots(
         path: of the PNG.
         title: above the dots.
         rows: ratios by label of the row and by contender; the first is drawn on top.
-        limits: of the axis; what lies beyond is a triangle at its end.
+        label: of the axis of ratios.
+        limits: of this axis; what lies beyond is a triangle at its end.
     """
     with matplotlib.rc_context(STYLE):
-        figure, axes = _new(1.0 + 0.19 * len(rows))
-        _ratio_axis(axes, *limits)
+        figure, (axes,) = _new(1.0 + 0.19 * len(rows))
+        _ratio_axis(axes, *limits, label)
         names = list(dict.fromkeys(name for row in rows.values() for name in row))
         for place, row in enumerate(rows.values()):
             for name, values in row.items():

@@ -102,17 +102,21 @@ class ImageAttention(nn.Module):
 
 
 class TextAttention(nn.Module):
-    """A causal transformer: logits of the next word at each place."""
+    """A causal transformer: logits of the next word at each place.
+
+    With `tied` the logits are products with the embeddings.
+    """
 
     vocabulary_size: int
     width: int = 32
     blocks: int = 1
+    tied: bool = False
 
     @nn.compact
     def __call__(self, words: jax.Array) -> jax.Array:
-        x = nn.Embed(self.vocabulary_size, self.width)(words)
-        x = Attention(self.width, blocks=self.blocks, causal=True)(x)
-        return nn.Dense(self.vocabulary_size)(x)
+        embed = nn.Embed(self.vocabulary_size, self.width)
+        x = Attention(self.width, blocks=self.blocks, causal=True)(embed(words))
+        return embed.attend(x) if self.tied else nn.Dense(self.vocabulary_size)(x)
 
 
 class ImageGRU(nn.Module):
@@ -142,15 +146,21 @@ class Normed(nn.Module):
 
 
 class TextGRU(nn.Module):
-    """A recurrent network: logits of the next word at each place."""
+    """A recurrent network: logits of the next word at each place.
+
+    With `tied` the logits are products with the embeddings.
+    """
 
     vocabulary_size: int
     width: int = 32
+    tied: bool = False
 
     @nn.compact
     def __call__(self, words: jax.Array) -> jax.Array:
-        x = nn.Embed(self.vocabulary_size, self.width)(words)
-        states: Any = nn.RNN(nn.GRUCell(self.width))(x)
+        embed = nn.Embed(self.vocabulary_size, self.width)
+        states: Any = nn.RNN(nn.GRUCell(self.width))(embed(words))
+        if self.tied:
+            return embed.attend(states)
         return nn.Dense(self.vocabulary_size)(states)
 
 
@@ -169,3 +179,78 @@ class Factors(nn.Module):
             )
         )
         return jnp.sum(rows * columns, -1, keepdims=True)
+
+
+class BatchNormed(nn.Module):
+    """Dense layers with batch norm and dropout."""
+
+    width: int
+    num_classes: int
+    dropout: float = 0.2
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+        for _ in range(2):
+            x = nn.BatchNorm(use_running_average=not train, momentum=0.9)(
+                nn.Dense(self.width)(x)
+            )
+            x = nn.Dropout(self.dropout, deterministic=not train)(nn.relu(x))
+        return nn.Dense(self.num_classes)(x)
+
+
+class Denoiser(nn.Module):
+    """The noise in noisy inputs, whose last column is the time from 0 to 1."""
+
+    widths: Sequence[int]
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        noisy, time = x[:, :-1], x[:, -1:]
+        waves = jnp.pi * time * 2.0 ** jnp.arange(4)
+        x = jnp.concatenate([noisy, jnp.sin(waves), jnp.cos(waves)], -1)
+        return MLP((*self.widths, noisy.shape[-1]), nn.silu)(x)
+
+
+class Flow(nn.Module):
+    """Log-densities of points in the plane: affine couplings in turns."""
+
+    couplings: int = 6
+    width: int = 32
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        density = jnp.zeros(len(x))
+        for _ in range(self.couplings):
+            kept, moved = x[:, :1], x[:, 1:]
+            scale, shift = jnp.split(
+                MLP((self.width, self.width, 2), jnp.tanh)(kept), 2, -1
+            )
+            # A scale within e^2, as in the networks of the authors.
+            scale = 2 * jnp.tanh(scale / 2)
+            x = jnp.concatenate([moved * jnp.exp(scale) + shift, kept], -1)
+            density = density + scale[:, 0]
+        normal = -0.5 * jnp.sum(x**2, -1) - jnp.log(2 * jnp.pi)
+        return density + normal
+
+
+class Taste(nn.Module):
+    """Logits that a user likes an item, for pairs of their numbers."""
+
+    sizes: tuple[int, int]
+    width: int
+
+    @nn.compact
+    def __call__(self, pairs: jax.Array) -> jax.Array:
+        products, biases = jnp.float32(0), self.param("bias", nn.initializers.zeros, ())
+        vectors = []
+        for place, size in enumerate(self.sizes):
+            start = nn.initializers.normal(0.1)
+            vectors.append(
+                nn.Embed(size, self.width, embedding_init=start)(pairs[:, place])
+            )
+            zeros = nn.initializers.zeros
+            biases = (
+                biases + nn.Embed(size, 1, embedding_init=zeros)(pairs[:, place])[:, 0]
+            )
+        products = jnp.sum(vectors[0] * vectors[1], -1)
+        return products + biases

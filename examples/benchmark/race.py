@@ -5,7 +5,7 @@ Cost is counted in forward passes: a gradient is three, a trial one. All get wha
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -15,7 +15,7 @@ import optax
 
 import optaxls
 from examples.benchmark.contenders import Contender
-from examples.benchmark.tasks import Task
+from examples.benchmark.task import Task
 from examples.common.budget import GRADIENT_COST
 
 CHECKPOINTS = 20
@@ -24,33 +24,55 @@ CHECKPOINTS = 20
 class Curves(NamedTuple):
     """What races returned; leading axes: step sizes, seeds.
 
+    Losses are those at the params that an optimizer hands to its user. The last axis
+    begins before the first step and goes on with the checkpoints.
+
     Attributes:
-        losses: full training loss before the first step and at each checkpoint.
+        losses: training loss in evaluation mode, on the rows that are told.
+        valid: validation loss.
         costs: forward passes spent by then.
         trials: trials of searches, in all.
-        scores: test metric at the end.
         seconds: wall-clock of one step of one run.
         step_sizes: last step size, NaN where an optimizer has none.
     """
 
     losses: np.ndarray
+    valid: np.ndarray
     costs: np.ndarray
     trials: np.ndarray
-    scores: np.ndarray
     seconds: float
     step_sizes: np.ndarray
 
 
 def last_loss(curves: Curves) -> np.ndarray:
-    """The full training loss at the end."""
+    """The training loss at the end."""
     return curves.losses[..., -1]
+
+
+def last_valid(curves: Curves) -> np.ndarray:
+    """The validation loss at the end."""
+    return curves.valid[..., -1]
+
+
+def best_valid(curves: Curves) -> np.ndarray:
+    """The validation loss at the best checkpoint; none is before the first step."""
+    finite = np.where(np.isfinite(curves.valid), curves.valid, np.inf)
+    return finite[..., 1:].min(-1)
 
 
 class _Runner(NamedTuple):
     params: Any
+    statistics: dict[str, Any]
     state: Any
     cost: jax.Array
     trials: jax.Array
+
+
+class _Data(NamedTuple):
+    x_train: jax.Array
+    y_train: jax.Array
+    x_valid: jax.Array
+    y_valid: jax.Array
 
 
 def _trials(result: optaxls.StepResult) -> jax.Array:
@@ -64,45 +86,73 @@ def _trials(result: optaxls.StepResult) -> jax.Array:
     return sum((jnp.asarray(v, jnp.int32) for v in [*ours, *theirs]), jnp.int32(0))
 
 
+def _told(
+    task: Task, data: _Data, params: Any, statistics: Mapping[str, Any]
+) -> tuple[jax.Array, jax.Array]:
+    """Training and validation loss."""
+    variables, rows = {"params": params, **statistics}, task.rows_told
+    train = task.mean_loss(variables, data.x_train[:rows], data.y_train[:rows])
+    return train, task.problem.valid_loss(variables, data.x_valid, data.y_valid)
+
+
 def _train(
     task: Task,
     contender: Contender,
+    data: _Data,
     key: jax.Array,
     batches: jax.Array,
     size: jax.Array,
 ) -> tuple[Any, ...]:
     """A whole run; the params stay as they are once the budget is spent."""
-    x, y = jnp.asarray(task.split.x_train), jnp.asarray(task.split.y_train)
     optimizer = contender.make(size, task)
-    step = optaxls.make_step(task.mean_loss, optimizer)
     budget = GRADIENT_COST * task.num_steps
 
-    def one(run: _Runner, rows: jax.Array) -> tuple[_Runner, None]:
-        result = step(run.params, run.state, x[rows], y[rows])
+    def loss(params: Any, statistics: Any, rows: jax.Array, number: jax.Array) -> Any:
+        variables, drawn = (
+            {"params": params, **statistics},
+            jax.random.fold_in(key, number),
+        )
+        return task.problem.loss(
+            variables, data.x_train[rows], data.y_train[rows], drawn
+        )
+
+    step = optaxls.make_step(loss, optimizer, has_aux=True)
+
+    def one(run: _Runner, batch: tuple[jax.Array, jax.Array]) -> tuple[_Runner, None]:
+        result = step(run.params, run.state, run.statistics, *batch)
         trials = _trials(result)
         cost = run.cost + GRADIENT_COST + contender.trial_cost * trials
-        new = _Runner(result.params, result.opt_state, cost, run.trials + trials)
+        new = _Runner(
+            result.params, result.aux, result.opt_state, cost, run.trials + trials
+        )
         # A step that does not fit into the budget is not made.
         return jax.tree.map(
             lambda a, b: jnp.where(cost <= budget, a, b), new, run
         ), None
 
-    def stretch(run: _Runner, rows: jax.Array) -> tuple[_Runner, Any]:
-        run, _ = jax.lax.scan(one, run, rows)
-        at = contender.evaluate_at(run.state, run.params)
-        return run, (task.mean_loss(at, x, y), run.cost)
+    def stretch(run: _Runner, batch: tuple[jax.Array, jax.Array]) -> Any:
+        run, _ = jax.lax.scan(one, run, batch)
+        at, statistics = contender.evaluate_at(run.state, run.params), run.statistics
+        if statistics:
+            # They belong to the params of training: the batches are seen again.
+            statistics, _ = jax.lax.scan(
+                lambda old, again: (loss(at, old, *again)[1], None), statistics, batch
+            )
+        return run, (*_told(task, data, at, statistics), run.cost)
 
-    params = task.init(key)
-    zero = jnp.int32(0)
-    run = _Runner(params, optimizer.init(params), zero, zero)
-    first = task.mean_loss(params, x, y)
-    run, (losses, costs) = jax.lax.scan(
-        stretch, run, batches.reshape(CHECKPOINTS, -1, batches.shape[-1])
+    variables = dict(task.problem.init(key, data.x_train[:1]))
+    params, zero = variables.pop("params"), jnp.int32(0)
+    run = _Runner(params, variables, optimizer.init(params), zero, zero)
+    first = (*_told(task, data, params, variables), zero)
+    numbered = (batches, jnp.arange(task.num_steps))
+    run, told = jax.lax.scan(
+        stretch,
+        run,
+        jax.tree.map(lambda a: a.reshape(CHECKPOINTS, -1, *a.shape[1:]), numbered),
     )
-    score = task.test_score(contender.evaluate_at(run.state, run.params))
+    told = jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), first, told)
     last = optax.tree.get(run.state, "step_size", jnp.float32(jnp.nan))
-    losses = jnp.concatenate([first[None], losses])
-    return losses, jnp.concatenate([zero[None], costs]), run.trials, score, last
+    return *told, run.trials, last
 
 
 def run(task: Task, contender: Contender, seeds: Sequence[int]) -> Curves:
@@ -116,19 +166,21 @@ def run(task: Task, contender: Contender, seeds: Sequence[int]) -> Curves:
         jnp.asarray([size for size, _ in pairs]),
     )
 
-    def lane(given: Any) -> Any:
-        return _train(task, contender, *given)
-
-    def all_lanes(given: Any) -> Any:
+    def all_lanes(given: Any, data: _Data) -> Any:
         size = min(task.lanes, len(pairs))
-        return jax.lax.map(lane, given, batch_size=size if size > 1 else None)
+        return jax.lax.map(
+            lambda lane: _train(task, contender, data, *lane),
+            given,
+            batch_size=size if size > 1 else None,
+        )
 
-    compiled = jax.jit(all_lanes).lower(lanes).compile()
+    data = _Data(*map(jnp.asarray, task.split))
+    compiled = jax.jit(all_lanes).lower(lanes, data).compile()
     start = time.perf_counter()
-    results = jax.block_until_ready(compiled(lanes))
+    results = jax.block_until_ready(compiled(lanes, data))
     seconds = (time.perf_counter() - start) / (len(pairs) * task.num_steps)
     shaped = [
         np.asarray(r).reshape(len(sizes), len(seeds), *r.shape[1:]) for r in results
     ]
-    losses, costs, trials, scores, steps = shaped
-    return Curves(losses, costs, trials, scores, seconds, steps)
+    losses, valid, costs, trials, steps = shaped
+    return Curves(losses, valid, costs, trials, seconds, steps)

@@ -107,20 +107,21 @@ def read(file: Path) -> Races:
 
 
 def check(file: Path, names: Sequence[str], table: Table, seeds: int) -> None:
-    """Refuses races of other contenders or seeds, before hours are spent beside them.
+    """Refuses races of other seeds or columns, before hours are spent beside them.
 
     Args:
         file: it need not exist.
         names: of the tasks that are asked for.
         table: whose races the file should hold.
-        seeds: how many each race should have.
+        seeds: how many each race should have; large tasks have one.
     """
+    needed = {"final", "best", "end"} & {"final", *table.columns}
     for name, result in read(file).results.items():
-        same = (
-            set(result["records"]) == set(table.contenders)
-            and len(result["initial"]) == seeds
+        number = 1 if result.get("large") else seeds
+        same = len(result["initial"]) == number and all(
+            needed <= set(record) for record in result["records"].values()
         )
         if name in names and not same:
             raise UsageError(
-                f"{file} holds other contenders or seeds; choose another --out"
+                f"{file} holds other seeds or columns; choose another --out"
             )

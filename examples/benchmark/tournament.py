@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from examples.benchmark import race, registry, scores, store
+from examples.benchmark import race, registry, store
 from examples.benchmark.contenders import Contender
 from examples.benchmark.race import Curves
-from examples.benchmark.report import OURS
-from examples.benchmark.store import Table
-from examples.benchmark.tasks import TASKS, Task
+from examples.benchmark.store import Races, Table
+from examples.benchmark.task import Task
+from examples.benchmark.tasks import TASKS
 from examples.common.budget import GRADIENT_COST
 
 # In the environment before a worker imports jax: each uses one core, so that they do
@@ -32,18 +32,16 @@ def _record(
 ) -> dict[str, Any]:
     record = {
         "final": _numbers(final(curves)),
-        "scores": _numbers(curves.scores),
+        "best": _numbers(race.best_valid(curves)),
+        "end": _numbers(race.last_valid(curves)),
         "milliseconds": _numbers(1e3 * curves.seconds),
     }
     if len(contender.step_sizes) > 1:
         return {"step_sizes": _numbers(contender.step_sizes)} | record
     trials, spent = curves.trials[0], curves.costs[0, :, -1]
     steps = (spent - contender.trial_cost * trials) // GRADIENT_COST
-    record |= {"steps": steps.tolist(), "trials": trials.tolist()}
-    if contender.name == OURS:
-        # Told of the races that it lost, and of no other contender's.
-        record["lowest"] = _numbers(np.nanmin(curves.losses[0], 1))
-    return record
+    made = {"passes": spent, "steps": steps, "trials": trials}
+    return record | {key: array.tolist() for key, array in made.items()}
 
 
 def race_task(
@@ -52,38 +50,70 @@ def race_task(
     seeds: int,
     final: Callable[[Curves], np.ndarray] = race.last_loss,
 ) -> dict[str, Any]:
-    """Races them on a task; `final` is what is compared.
+    """Races them on a task.
+
+    Args:
+        task: what to train.
+        contenders: at least one.
+        seeds: from 0.
+        final: what a record has as `final`, by default the training loss at the end.
 
     Returns:
-        The losses before the first step, one for each seed, and for each contender a
-        record. Its `final` and `scores` have a row for each step size and a column for
-        each seed. Who has no grid also has, for each seed, the `steps` and `trials`
-        made, and the share of the budget after which the best final loss of the
-        constant grids was `reached`; `auto` has the `lowest` loss on its way.
+        About the task: the losses before the first step, `initial` in training, a
+        number for each seed. Each contender has a record: `final`, and the validation
+        loss at its `best` checkpoint and at the `end`, each with a row for each step
+        size and a column for each seed. Who has no grid also has, for each seed, the
+        forward `passes` spent and the `steps` and `trials` made.
     """
     curves = {c.name: race.run(task, c, range(seeds)) for c in contenders}
     first = next(iter(curves.values()))
-    result = {
+    return {
+        "family": task.family,
         "held_out": task.held_out,
+        "negative": task.negative,
+        "large": task.large,
         "num_steps": task.num_steps,
         "initial": _numbers(first.losses[0, :, 0]),
+        "initial_valid": _numbers(first.valid[0, :, 0]),
         "records": {c.name: _record(c, curves[c.name], final) for c in contenders},
     }
-    if set(scores.CONSTANT) <= set(curves):
-        for name, record in result["records"].items():
-            if "step_sizes" not in record:
-                losses, costs = (
-                    _numbers(x[0]) for x in (curves[name].losses, curves[name].costs)
-                )
-                reached = scores.costs_to_best(result, losses, costs, scores.CONSTANT)
-                record["reached"] = store.rounded(reached)
-    return result
+
+
+def seeds_of(task: Task, seeds: int) -> int:
+    """A large task is raced once."""
+    return 1 if task.large else seeds
 
 
 def run_task(name: str, table: Table, seeds: int) -> dict[str, Any]:
     """Races the contenders of a table on a task: what the table keeps of it."""
-    result = race_task(TASKS[name](), registry.named(table.contenders), seeds)
+    task = TASKS[name]()
+    raced = registry.on_task(table.contenders, task)
+    result = race_task(task, raced, seeds_of(task, seeds))
     return store.kept(result, table.columns)
+
+
+def _missing(
+    names: Sequence[str], table: Table, races: Races, again: Sequence[str]
+) -> dict[str, Table]:
+    """For each task, the table with those who have not raced on it yet."""
+    found = {}
+    for name in names:
+        task, there = TASKS[name](), races.results.get(name, {"records": {}})["records"]
+        raced = [c.name for c in registry.on_task(table.contenders, task)]
+        left = tuple(c for c in raced if c not in there or c in again)
+        if left:
+            found[name] = table._replace(contenders=left)
+    return found
+
+
+def _merged(races: Races, name: str, found: Mapping[str, Any]) -> dict[str, Any]:
+    """All results with new races of a task, records in the order of the tables."""
+    old = races.results.get(name, {"records": {}})["records"]
+    records = {**old, **found["records"]}
+    order = [c.name for c in registry.everyone() if c.name in records]
+    whole = {**found, "records": {name: records[name] for name in order}}
+    results = {**races.results, name: whole}
+    return {task: results[task] for task in [*TASKS, *results] if task in results}
 
 
 def run(
@@ -93,36 +123,40 @@ def run(
     folder: Path,
     workers: int,
     made: Mapping[str, Any],
-) -> store.Races:
-    """All tasks, in processes of their own; those that the file holds are read.
+    again: Sequence[str] = (),
+) -> Races:
+    """All tasks, in processes of their own; races that the file holds are read.
 
     So a run that was cut off goes on where it stopped.
 
     Args:
         names: of the tasks.
         table: who races, and what is kept.
-        seeds: of each race, from 0.
+        seeds: of each race, from 0; one on large tasks.
         folder: where the table's file is or will be.
         workers: how many processes.
         made: what to write of this run, if anything is raced.
+        again: contenders to race anew.
     """
     file = folder / table.file
     races = store.read(file)
-    missing = [name for name in names if name not in races.results]
+    missing = _missing(names, table, races, again)
     given = os.environ.get("XLA_FLAGS", "").replace(WORKER_FLAGS, "").strip()
     os.environ["XLA_FLAGS"] = f"{given} {WORKER_FLAGS}".strip()
     context = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(
         workers, context, max_tasks_per_child=1
     ) as pool:
-        running = {pool.submit(run_task, name, table, seeds): name for name in missing}
+        running = {
+            pool.submit(run_task, name, left, seeds): name
+            for name, left in missing.items()
+        }
         done = concurrent.futures.as_completed(running)
         for future in tqdm(done, total=len(running), desc="tasks", disable=not running):
             if future.exception() is not None:
                 # Else the others would be raced to the end before anybody hears of it.
                 pool.shutdown(cancel_futures=True)
-            found = {**races.results, running[future]: future.result()}
-            order = [name for name in dict.fromkeys([*names, *found]) if name in found]
-            races = store.Races(made, {name: found[name] for name in order})
+            races = Races(made, _merged(races, running[future], future.result()))
             store.write(file, races)
-    return store.Races(races.made, {name: races.results[name] for name in names})
+    there = {name: races.results[name] for name in names if name in races.results}
+    return Races(races.made, there)

@@ -1,12 +1,11 @@
-"""Does `auto` carry over, untouched, to other widths, depths, batches, lengths, tasks?
+"""Does `auto` carry over, untouched, to other widths, depths, batches, lengths?
 
     python -m examples.benchmark.transfer
     python -m examples.benchmark.transfer --quick
 
 Each variant of a task is raced against a small grid of constant step sizes for the
-same budget, each new task against the whole grid. What is in the directory of the
-results already is not run again. All of them take most of an hour on one core, the one
-with a million parameters a sixth of that.
+same budget. What is in the directory of the results already is not run again. All of
+them take half an hour on one core, the one with a million parameters a third of that.
 """
 
 import dataclasses
@@ -28,8 +27,7 @@ from examples.benchmark import (
     tournament,
     transfer_tasks,
 )
-from examples.benchmark.report import RIVAL
-from examples.benchmark.scores import CONSTANT
+from examples.benchmark.scores import TRAINING
 from examples.benchmark.store import Races
 from examples.benchmark.transfer_tasks import Variant
 from examples.common import run_directory
@@ -38,6 +36,7 @@ from examples.common.errors import UsageError, exit_code
 
 _DEFAULT_OUT = Path("examples/benchmark/results/transfer")
 _FILE = "transfer.json"
+_GRID = ("sgd", "adam")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,8 +103,10 @@ def summary(results: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """What is told of each variant."""
     found = {}
     for name, result in results.items():
-        own, grid = (scores.best(result, names) for names in (("auto",), CONSTANT))
-        ratios = scores.ratios(result, "auto", CONSTANT)
+        own, grid = (
+            scores.best(result, names, TRAINING) for names in (("auto",), _GRID)
+        )
+        ratios = scores.ratios(result, "auto", _GRID, TRAINING)
         found[name] = {
             "steps": result["num_steps"],
             "losses": own.losses.tolist(),
@@ -115,9 +116,6 @@ def summary(results: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
             "ratios": ratios.tolist(),
             "geometric mean": scores.geometric_mean(ratios),
         }
-        if RIVAL in result["records"]:
-            theirs = scores.ratios(result, RIVAL, CONSTANT)
-            found[name][RIVAL] = scores.geometric_mean(theirs)
     return found
 
 
@@ -135,12 +133,11 @@ def _table(found: Mapping[str, Mapping[str, Any]]) -> str:
             *(f"{np.median(row[key]):.3g}" for key in ("grid's losses", "losses")),
             tables.ratio_text(row["geometric mean"]),
             " ".join(map(tables.ratio_text, row["ratios"])),
-            tables.ratio_text(row[RIVAL]) if RIVAL in row else "-",
         ]
         for name, row in found.items()
     ]
     header = ["variant", "steps", "best runs of the grid", "grid's loss", "auto's loss"]
-    return tables.table([*header, "ratio", "by seed", f"{RIVAL}'s ratio"], rows)
+    return tables.table([*header, "ratio", "by seed"], rows)
 
 
 _READ = """\
@@ -148,37 +145,20 @@ Final training loss of `auto`, with no argument, to that of the best constant st
 SGD with momentum 0.9 and Adam in each race, at the same cost. The batch changes at an
 equal number of steps. "Edge": the best step of the grid was its smallest or largest, so
 that a larger grid may do better. Where the labels change, the loss is that on the new
-labels, for `auto` and for the choice of the grid's best. "New": a task that was made
-when the rule was finished; the grid is that of the benchmark."""
-
-
-def _on_new_tasks(results: Mapping[str, Any]) -> str:
-    """What came of the tasks that nothing was chosen on; empty where none was raced."""
-    new = {name: result for name, result in results.items() if name.startswith("new-")}
-    if not new:
-        return ""
-    lines = [f"On the {len(new)} new tasks:"]
-    for name in ("auto", RIVAL):
-        told = scores.compare(new, name, CONSTANT)
-        lines.append(
-            f"- {name}: {100 * told.wins:.0f} % of {told.races} races at or below the"
-            f" grid's best, geometric mean {tables.ratio_text(told.geometric_mean)},"
-            f" worst {tables.ratio_text(told.worst)} ({told.worst_task})"
-        )
-    return "\n".join(lines) + "\n"
+labels, for `auto` and for the choice of the grid's best."""
 
 
 def _report(races: Races, out: Path) -> None:
     made, results = races
     found = summary(results)
     head = ["# Transfer", f"`{made['command']}`", _READ]
-    text = "\n\n".join([*head, _table(found), _on_new_tasks(results)]).rstrip() + "\n"
+    text = "\n\n".join([*head, _table(found)]) + "\n"
     run_directory.write(out / "transfer.md", lambda path: path.write_text(text))
     rows = {name: {"auto": row["ratios"]} for name, row in found.items()}
     title = "auto, untouched, on tasks changed or new (a dot for each seed)"
     run_directory.write(
         out / "transfer.png",
-        lambda path: figures.save_dots(path, title, rows),
+        lambda path: figures.save_dots(path, title, rows, figures.TRAINING),
     )
     print(text)
     print(f"Races, table and picture: {out}")

@@ -1,9 +1,11 @@
-"""English that ships with Python: the reference's help texts, cut into word numbers."""
+"""Texts that ship with Python, as numbers of words or of characters."""
 
 import hashlib
+import importlib
+import inspect
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pydoc_data.topics import topics
 from typing import NamedTuple
 
@@ -13,7 +15,7 @@ from examples.common.errors import UsageError
 
 UNKNOWN = "<unk>"
 
-# A word, a number, or a run of one other mark: rules of ***** are one word.
+# A word, a number, or a run of one other mark: a line of ***** is one word.
 _WORD = re.compile(r"[a-z]+|[0-9]+|([^\sa-z0-9])\1*")
 _HELD_OUT_EVERY = 5
 
@@ -51,11 +53,41 @@ def load(vocabulary_size: int, length: int) -> Corpus:
     Raises:
         UsageError: the texts have too few words for a row.
     """
-    texts = _without_repeats(topics)
+    return _corpus(_without_repeats(topics), _words, vocabulary_size, length)
+
+
+def characters(vocabulary_size: int, length: int) -> Corpus:
+    """The same texts as characters; capitals are kept."""
+    return _corpus(_without_repeats(topics), "\n".join, vocabulary_size, length)
+
+
+def source(
+    names: Sequence[str], vocabulary_size: int, length: int, words: bool = False
+) -> Corpus:
+    """Python modules of these names, every fifth one held out.
+
+    Args:
+        names: to import them by.
+        vocabulary_size: the most frequent words or characters, and `<unk>`.
+        length: of a row.
+        words: cut into words, else into characters.
+    """
+    texts = {name: inspect.getsource(importlib.import_module(name)) for name in names}
+    cut = _words if words else "\n".join
+    return _corpus(texts, cut, vocabulary_size, length)
+
+
+def _corpus(
+    texts: Mapping[str, str],
+    cut: Callable[[Iterable[str]], Iterable[str]],
+    vocabulary_size: int,
+    length: int,
+) -> Corpus:
+    """Every fifth text held out; `cut` makes words of texts."""
     names = sorted(texts)
     held_out = names[::_HELD_OUT_EVERY]
-    train = _words(texts[name] for name in names if name not in held_out)
-    test = _words(texts[name] for name in held_out)
+    train = list(cut(texts[name] for name in names if name not in held_out))
+    test = list(cut(texts[name] for name in held_out))
     frequent = Counter(train).most_common(vocabulary_size - 1)
     vocabulary = (UNKNOWN, *(word for word, _ in frequent))
     numbers = {word: number for number, word in enumerate(vocabulary)}
@@ -89,7 +121,7 @@ def _words(texts: Iterable[str]) -> list[str]:
     return [match.group() for match in _WORD.finditer(joined)]
 
 
-def _rows(words: list[str], numbers: dict[str, int], length: int) -> np.ndarray:
+def _rows(words: Sequence[str], numbers: dict[str, int], length: int) -> np.ndarray:
     """Rows that overlap by one word, so that each but the first is predicted once."""
     stream = np.array([numbers.get(word, 0) for word in words], np.int32)
     starts = np.arange(0, len(stream) - length, length)

@@ -35,9 +35,9 @@ def auto(
       every step goes down, and what ``hindsight`` measures is not spoilt by old
       momentum.
     - ``hindsight`` finds the step sizes. The first step moves the params by 6 % of
-      their length. Every later batch tells whether the way from the mean of the params
-      so far still goes down: then steps grow. If it climbs much, they shrink. Between
-      the two they stay long.
+      their length. Every later batch tells whether the offset from the mean of the
+      params so far still goes down: then steps grow. If it climbs much, they shrink.
+      Between the two they stay long.
     - ``tail_averaged`` keeps the average that ``eval_params`` returns. So the step size
       need not be annealed: long steps circle around a point that the average is near.
       It also takes the params back from a region where the loss is not finite.
@@ -53,8 +53,9 @@ def auto(
         ``eta * weight_decay * w``, untested. Both terms have the factor eta, so the
         params at which training comes to rest do not depend on it.
       rate: > 0, dimensionless: how fast ``hindsight`` corrects the step size.
-      tolerance: in (0, 0.25]: how much the way so far may climb on a new batch before
-        ``hindsight`` shortens the steps. A smaller one makes them shorter.
+      tolerance: in (0, 0.25]: how much the offset from the mean may climb on new
+        batches before ``hindsight`` shortens the steps. A smaller one makes them
+        shorter.
       decay: in [0, 1), weight of the past in the running means of ``hindsight``.
 
     Returns:

@@ -15,8 +15,8 @@ def eval_params(opt_state: Any, params: Any) -> Any:
 
     Some optimizers train a point from which the next gradient is best taken, and
     evaluate another one. ``auto`` trains with long steps, and evaluates the average of
-    the last part of the run. A state tells its point in one of two ways: by a field
-    ``eval_params``, or by a method ``eval_params_with(params)``.
+    the last part of the run. Their state has it as a field
+    ``eval_params``, or a method ``eval_params_with(params)`` that returns it.
 
     Args:
       opt_state: any optimizer state.

@@ -68,9 +68,9 @@ def tail_averaged(
     params included. Training goes on from the params themselves.
 
     A step may also leave the region where the loss is finite. Then every later batch is
-    NaN and no rule can move. So after two batches in a row without a finite loss and
-    slope, the params go back to the average, and ``hindsight`` halves its step size. A
-    single bad batch moves nothing.
+    NaN, and no step can be made. So after two batches in a row without a finite loss
+    and slope, the params go back to the average, and ``hindsight`` halves its step
+    size. A single bad batch moves nothing.
 
     Args:
       step_rule: ``scale_by_line_search(...)``, ``scale_by_initial_step(...)``, an

@@ -21,6 +21,8 @@ from tests.structure.source import (
 )
 from tests.structure.still import DEFINING, FULL, LONG
 
+# Optimizers of others that the benchmark races, where optax has none of their parts.
+RIVALS = {"examples/benchmark/gen.py"}
 LIBRARY_AND_EXAMPLES = python_files(PACKAGE) + python_files(EXAMPLES)
 
 
@@ -75,14 +77,14 @@ def test_the_examples_in_front_are_at_most_120_lines():
 
 
 def test_no_example_defines_a_transformation():
-    """What makes one belongs in the library."""
+    """What makes one belongs in the library, but for rivals of the benchmark."""
     found = set()
     for path in python_files(EXAMPLES):
         for node in ast.walk(syntax(path)):
             called = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
             if called.split(".")[-1].startswith("GradientTransformation"):
                 found.add(relative(path))
-    assert found == DEFINING
+    assert found - RIVALS == DEFINING
 
 
 def test_examples_import_public_names_only():

@@ -25,23 +25,26 @@ class HindsightMemory(NamedTuple):
 
     ``mean_params``: the mean of the params at all steps so far, the j-th with weight j.
     ``climb``: whether the offset of the params from that mean goes down on a new batch
-    (-1) or climbs (1), a running mean.
+    (-1) or climbs (1), a running mean. ``climbed``: whether it was ever above the
+    tolerance.
 
     ``last_value``: the loss of the last batch. ``mean_change``: the typical absolute
     change of the loss from one batch to the next.
 
     ``hindsight_step``: the step size that the next correction starts from.
     ``recent_step``: the longest step size taken lately. ``num_averaged``: the number of
-    iterates in ``mean_params``.
+    iterates in ``mean_params``. ``num_steps``: the number of all steps.
     """
 
     mean_params: Any
     climb: jax.Array
+    climbed: jax.Array
     last_value: jax.Array
     mean_change: jax.Array
     hindsight_step: jax.Array
     recent_step: jax.Array
     num_averaged: jax.Array
+    num_steps: jax.Array
 
 
 class _Observed(NamedTuple):
@@ -65,40 +68,17 @@ def _mean_with(memory: HindsightMemory, params: Any) -> Any:
     return trees.toward(memory.mean_params, 2 / (count + 1), params)
 
 
-class _Climb(NamedTuple):
-    """What a batch says of the offset from the mean.
+def _climb(memory: HindsightMemory, origin: Origin) -> jax.Array:
+    """Whether the offset from the mean goes down on this batch (-1) or climbs (1).
 
-    ``share`` is -1 where the offset goes down in every coordinate, and 1 where it
-    climbs in every one. ``size`` is the sum of the absolute changes, in loss units.
-    """
-
-    share: jax.Array
-    size: jax.Array
-
-
-def _climb(memory: HindsightMemory, origin: Origin) -> _Climb:
-    """Judges the offset of the params from the mean by the gradient of a new batch.
-
-    The share is the inner product of the gradient and the offset, divided by the sum of
-    the absolute values of its terms. So every batch counts alike, whatever its scale.
+    It is the inner product of the gradient and the offset, divided by the sum of the
+    absolute values of its terms. So every batch counts alike, whatever its scale.
     """
     dtype = memory.climb.dtype
     offset = trees.difference(origin.params, memory.mean_params)
     slope, size = trees.inner_and_abs(origin.grad, offset, dtype)
     # Without any offset rounding has undone the steps: they were too short.
-    return _Climb(jnp.where(size > 0, slope / jnp.where(size > 0, size, 1), -1), size)
-
-
-def _reach(memory: HindsightMemory, origin: Origin, size: jax.Array) -> jax.Array:
-    """Whether the present steps could have made the offset: 1, or less if they are short.
-
-    Steps that would take longer than the run for the offset did not make it. Its climb
-    tells of older, longer steps. It must not shorten the present ones further, or they
-    would never come back.
-    """
-    count = memory.num_averaged.astype(size.dtype)
-    made = count * memory.hindsight_step * jnp.maximum(-origin.slope, 0)
-    return jnp.where(made < size, made / jnp.where(size > 0, size, 1), 1)
+    return jnp.where(size > 0, slope / jnp.where(size > 0, size, 1), -1)
 
 
 def _mean_climb(memory: HindsightMemory, climb: jax.Array, decay: Any) -> jax.Array:
@@ -123,30 +103,29 @@ def _with_value(
 
 
 def _correction(
-    climb: jax.Array, reach: jax.Array, count: jax.Array, rate: Any, tolerance: Any
+    memory: HindsightMemory, rate: Any, tolerance: Any
 ) -> jax.Array:
-    """The change of the logarithm of the step size.
+    """The change of the logarithm of the step size, from the climb in ``memory``.
 
-    ``climb`` is in [-1, 1]; ``reach``, in [0, 1], is the factor of what shortens.
     Between a quarter of the tolerance and the tolerance the step size stays as it is.
-    Beyond three tolerances it is far off. If it is far too short, it grows at a rate
-    that does not become smaller with time.
+    Beyond three tolerances it is far off, and changes four times as fast.
     """
+    climb, climbed = memory.climb, memory.climbed
+    count = memory.num_steps.astype(climb.dtype)
 
     def share(excess):
         return jnp.clip(excess / tolerance, 0, 1)
 
     slow = rate / (count + 10)
-    up = jnp.maximum(
-        slow * share(tolerance / 4 - climb), _FAST * share(-climb - 3 * tolerance)
-    )
+    # Until the first climb the step size may be many decades too short.
+    fast = jnp.where(climbed, 3 * slow, jnp.maximum(3 * slow, _FAST))
+    up = slow * share(tolerance / 4 - climb) + fast * share(-climb - 3 * tolerance)
     down = 2 * slow * (share(climb - tolerance) + 3 * share(climb - 3 * tolerance))
-    return up - reach * down
+    return up - down
 
 
-def _first_step(origin: Origin) -> jax.Array:
+def _first_step(origin: Origin, dtype: Any) -> jax.Array:
     """The step size of the first step, from the length of the params that it moves."""
-    dtype = origin.slope.dtype
 
     def moved(d, w):
         if not trees.is_inexact(w):
@@ -185,6 +164,47 @@ def _shortened(
     return jnp.where(limits, jnp.minimum(step_size, longest), step_size)
 
 
+def _looked_back(
+    memory: HindsightMemory, origin: Origin, rate: Any, tolerance: Any, decay: Any
+) -> tuple[HindsightMemory, jax.Array]:
+    """The memory with a new batch in its averages, and the corrected step size."""
+    climb = _mean_climb(memory, _climb(memory, origin), decay)
+    after = _with_value(memory._replace(climb=climb), origin.value, decay)
+    after = after._replace(climbed=memory.climbed | (climb > tolerance))
+    change = _correction(after, rate, tolerance)
+    return after, memory.hindsight_step * jnp.exp(change)
+
+
+def _committed(
+    observed: _Observed, origin: Origin, outcome: Outcome, tolerance: Any, decay: Any
+) -> HindsightMemory:
+    """The memory after a step, or after a batch on which no step was made."""
+    before, after, corrected = observed
+    applied, searched = outcome.end_step, outcome.num_trials > 0
+    # The climb tells of the steps taken. Where the limit or a cap shortened those, a
+    # remembered step size that went on growing would take long to come down.
+    recent = jnp.maximum(applied, decay * before.recent_step)
+    limited = jnp.minimum(corrected, 2 * recent)
+    # Far too long steps have left an offset that climbs, however short later ones are.
+    # So the mean starts anew, or it would shorten those as well.
+    restarts = after.climb > 3 * tolerance
+    counted = jnp.where(restarts, 0, before.num_averaged)
+    new = after._replace(
+        mean_params=_mean_with(before._replace(num_averaged=counted), origin.params),
+        hindsight_step=jnp.where(searched, applied, limited),
+        recent_step=recent,
+        num_averaged=trees.one_more(counted),
+        num_steps=trees.one_more(before.num_steps),
+    )
+    # Without a step the averages stay as they were. The next step starts where the
+    # failed search ended, unless that lies many decades down: then the batch was at
+    # fault, and it would take long to grow back.
+    plausible = searched & (applied > FAR_BELOW * corrected)
+    step_size = jnp.where(plausible, applied, before.hindsight_step)
+    unmoved = before._replace(hindsight_step=step_size)
+    return trees.select(outcome.accepted, new, unmoved)
+
+
 def hindsight(
     rate: float = 1.0,
     tolerance: float = 0.2,
@@ -198,10 +218,10 @@ def hindsight(
       c \leftarrow \beta c + (1-\beta) h
 
     with g the gradient of a new batch and :math:`\bar w` the mean of the earlier
-    iterates, the j-th with weight j. The climb c lies in [-1, 1]. It says whether the
-    way from the mean to the present params still goes down on a batch that had no part
-    in it (c < 0: the steps were too short), or climbs (they were too long). With k
-    steps so far
+    iterates, the j-th with weight j. The climb c lies in [-1, 1]. Where it is
+    negative, the offset of the params from the mean still goes down on batches that had
+    no part in it: the steps were too short. Where it is positive, the offset climbs:
+    they were too long. With k steps so far
 
     .. math::
       \log\eta \leftarrow \log\eta + \frac{\rho}{k+10} \left(
@@ -278,28 +298,24 @@ def hindsight(
         first = jnp.asarray(
             0 if initial_step_size is None else initial_step_size, zero.dtype
         )
-        none = jnp.zeros((), jnp.int32)
-        return HindsightMemory(trees.wide(params), zero, zero, zero, first, zero, none)
+        none, no = jnp.zeros((), jnp.int32), jnp.zeros((), bool)
+        mean = trees.wide(params)
+        return HindsightMemory(mean, zero, no, zero, zero, first, zero, none, none)
 
     def observe(memory: HindsightMemory, origin: Origin) -> _Observed:
-        begins = memory.num_averaged == 0
-        batch = _climb(memory, origin)
-        climb = _mean_climb(memory, batch.share, decay)
-        after = _with_value(memory._replace(climb=climb), origin.value, decay)
-        count = memory.num_averaged.astype(climb.dtype)
-        reach = _reach(memory, origin, batch.size)
-        change = _correction(climb, reach, count, rate, tolerance)
+        begins = memory.num_steps == 0
         first = memory.hindsight_step
         if initial_step_size is None:
             # After a failed search the next one goes on where that one ended.
             first = trees.either(
-                begins & (first == 0), lambda: _first_step(origin), lambda: first
+                begins & (first == 0),
+                lambda: _first_step(origin, first.dtype),
+                lambda: memory.hindsight_step,
             )
+        after, corrected = _looked_back(memory, origin, rate, tolerance, decay)
         # Before the first step there is nothing to look back on.
-        zero = jnp.zeros_like(climb)
-        unmoved = memory._replace(last_value=origin.value, mean_change=zero)
-        after = trees.select(begins, unmoved, after)
-        corrected = memory.hindsight_step * jnp.exp(change)
+        started = memory._replace(last_value=origin.value)
+        after = trees.select(begins, started, after)
         return _Observed(memory, after, jnp.where(begins, first, corrected))
 
     def propose(observed: _Observed, origin: Origin) -> jax.Array:
@@ -309,24 +325,6 @@ def hindsight(
     def commit(
         observed: _Observed, origin: Origin, outcome: Outcome
     ) -> HindsightMemory:
-        before, after, corrected = observed
-        applied, searched = outcome.end_step, outcome.num_trials > 0
-        # The climb tells of the steps taken. Where the limit or a cap shortened those,
-        # a remembered step size that went on growing would take long to come down.
-        recent = jnp.maximum(applied, decay * before.recent_step)
-        limited = jnp.minimum(corrected, 2 * recent)
-        new = after._replace(
-            mean_params=_mean_with(before, origin.params),
-            hindsight_step=jnp.where(searched, applied, limited),
-            recent_step=recent,
-            num_averaged=trees.one_more(before.num_averaged),
-        )
-        # Without a step the averages stay as they were. The next step starts where
-        # the failed search ended, unless that lies many decades down: then the batch
-        # was at fault, and it would take long to grow back.
-        plausible = searched & (applied > FAR_BELOW * corrected)
-        step_size = jnp.where(plausible, applied, before.hindsight_step)
-        unmoved = before._replace(hindsight_step=step_size)
-        return trees.select(outcome.accepted, new, unmoved)
+        return _committed(observed, origin, outcome, tolerance, decay)
 
     return InitialStep(init, propose, commit, ("value", "grad"), observe)

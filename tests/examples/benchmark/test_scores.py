@@ -1,4 +1,4 @@
-"""From losses to ratios, wins, costs and pairs, on made-up records."""
+"""From losses to ratios, wins and pairs, on made-up records."""
 
 import math
 from typing import Any
@@ -7,30 +7,48 @@ import numpy as np
 import pytest
 
 from examples.benchmark import scores
-from examples.benchmark.scores import RATIO_CAP
+from examples.benchmark.scores import BEST, END, RATIO_CAP, TRAINING
 from tests.examples.benchmark.records import ADAM, SGD, record, results_of
-from tests.examples.benchmark.tiny_task import STEPS
+
+GRID = ("sgd", "adam")
 
 
 @pytest.fixture
 def task() -> dict[str, Any]:
-    return results_of(sgd=SGD, adam=ADAM, auto=record([0.1, 0.2]))
+    own = record([0.1, 0.2], best=[[0.3, 0.55]], end=[[3.0, 0.45]])
+    return results_of(sgd=SGD, adam=ADAM, auto=own)
 
 
 def test_the_grid_is_its_best_run_in_each_race(task):
-    found = scores.best(task, ("sgd", "adam"))
+    found = scores.best(task, GRID, TRAINING)
     np.testing.assert_array_equal(found.losses, [0.2, 0.1])
     assert found.names == ["sgd 0.2", "sgd 0.1"]
-    # Of the very runs with these losses; others of the grid scored higher.
-    np.testing.assert_array_equal(found.scores, [0.7, 0.8])
-    np.testing.assert_array_equal(found.top_scores, [0.9, 0.95])
-    np.testing.assert_allclose(scores.ratios(task, "auto", ("sgd", "adam")), [0.5, 2])
-    np.testing.assert_allclose(scores.ratios(task, "auto", ("adam",)), [1 / 3, 1])
-    to_run, to_top = scores.score_gaps(task, "auto", ("sgd", "adam"))
-    np.testing.assert_allclose(to_run, [-0.2, -0.3])
-    np.testing.assert_allclose(to_top, [-0.4, -0.45])
+    ratios = scores.ratios(task, "auto", GRID, TRAINING)
+    np.testing.assert_allclose(ratios, [0.5, 2])
+    ratios = scores.ratios(task, "auto", ("adam",), TRAINING)
+    np.testing.assert_allclose(ratios, [1 / 3, 1])
 
 
+def test_validation_chooses_another_run_of_the_grid(task):
+    found = scores.best(task, GRID, BEST)
+    np.testing.assert_array_equal(found.losses, [0.6, 0.5])
+    assert found.names == ["adam 0.1", "adam 0.2"]
+    np.testing.assert_allclose(scores.ratios(task, "auto", GRID, BEST), [0.5, 1.1])
+    # The ends are those of the very runs with the best checkpoints, though the other
+    # run of the grid ends lower in both races.
+    np.testing.assert_array_equal(scores.best(task, GRID, END).losses, [1.5, 0.9])
+    np.testing.assert_allclose(scores.ratios(task, "auto", GRID, END), [2, 0.5])
+
+
+def test_losses_that_may_be_negative_are_compared_by_their_difference():
+    grid = record([0.0, 0.0, 0.0, 0.0], best=[[-2.0, 1.0, None, -1.0]])
+    own = record([0.0, 0.0, 0.0, 0.0], best=[[-2.5, 1.0, -3.0, None]])
+    task = results_of(negative=True, sgd=grid, auto=own)
+    found = scores.ratios(task, "auto", ("sgd",), BEST)
+    np.testing.assert_allclose(found, [math.exp(-0.5), 1, 1 / RATIO_CAP, math.inf])
+
+
+@pytest.mark.parametrize("by", [TRAINING, BEST, END])
 @pytest.mark.parametrize(
     "own, other, ratio",
     [
@@ -43,14 +61,15 @@ def test_the_grid_is_its_best_run_in_each_race(task):
         (0.5, None, 1 / RATIO_CAP),
     ],
 )
-def test_ratio_of_tiny_losses_and_of_failures(own, other, ratio):
+def test_ratio_of_tiny_losses_and_of_failures(own, other, ratio, by):
     task = results_of(sgd=record([other]), auto=record([own]))
-    np.testing.assert_allclose(scores.ratios(task, "auto", ("sgd",)), ratio)
+    np.testing.assert_allclose(scores.ratios(task, "auto", ("sgd",), by), ratio)
 
 
 def test_floor_belongs_to_the_initial_loss():
     task = results_of(initial=100.0, sgd=record([5e-5]), auto=record([1e-7]))
-    np.testing.assert_array_equal(scores.ratios(task, "auto", ("sgd",)), [1.0])
+    found = scores.ratios(task, "auto", ("sgd",), TRAINING)
+    np.testing.assert_array_equal(found, [1.0])
 
 
 def test_failures_count_in_a_mean_but_only_so_much():
@@ -63,16 +82,19 @@ def test_comparison_over_tasks():
     grid = record([1.0, 1.0])
     results = {
         "one": results_of(sgd=grid, auto=record([0.25, 2.0])),
-        "two": results_of(sgd=grid, auto=record([1.0, 8.0])),
+        "two": results_of(sgd=grid, auto=record([1.009, 8.0])),
         "three": results_of(sgd=grid, auto=record([1.0, 1.0])),
+        "not raced": results_of(sgd=grid),
     }
-    found = scores.compare(results, "auto", ("sgd",))
+    found = scores.compare(results, "auto", ("sgd",), BEST)
     assert found.races == 6
-    assert found.wins == pytest.approx(4 / 6)
-    # Geometric means of the tasks: 0.71, 2.83 and exactly 1.
+    assert found.wins == pytest.approx(3 / 6)
+    assert found.within == pytest.approx(4 / 6)
+    # Geometric means of the tasks: 0.71, 2.84 and exactly 1.
     assert found.task_wins == pytest.approx(2 / 3)
-    assert found.geometric_mean == pytest.approx(4 ** (1 / 6))
-    assert found.median == 1 and found.worst == 8 and found.worst_task == "two"
+    assert found.geometric_mean == pytest.approx((4 * 1.009) ** (1 / 6))
+    assert found.median == pytest.approx(1.0045)
+    assert found.worst == 8 and found.worst_task == "two"
 
 
 def test_pairs_race_by_race():
@@ -80,34 +102,32 @@ def test_pairs_race_by_race():
         "one": results_of(auto=record([0.1, 0.1]), ponos=record([0.2, 0.1])),
         "two": results_of(auto=record([0.1, 1e-8]), ponos=record([None, 1e-9])),
     }
-    assert scores.pair(results, "auto", "ponos") == (0.5, 0.5, 0)
-    assert scores.pair(results, "ponos", "auto") == (0, 0.5, 0.5)
-
-
-def test_cost_to_reach_the_grids_best():
-    task = results_of(sgd=record([0.1, 0.1, 0.1, 1e-9]))
-    # Before the first step, half-way, at the end. The grid's last loss lies below the
-    # floor, a millionth, so that it counts as reached there.
-    losses = [[1.0, 0.1, 0.01], [1.0, 0.2, 0.05], [1.0, 0.5, None], [1.0, 1e-6, 1e-12]]
-    costs = [[0.0, 1.5 * STEPS, 3.0 * STEPS]] * 4
-    found = scores.costs_to_best(task, losses, costs, ("sgd",))
-    assert found == [0.5, 1.0, None, 0.5]
+    assert scores.pair(results, "auto", "ponos", BEST) == (0.5, 0.5, 0)
+    assert scores.pair(results, "ponos", "auto", BEST) == (0, 0.5, 0.5)
 
 
 def test_one_size_everywhere_is_the_best_compromise():
-    # Each size is best on one task; the second loses little on the other.
+    # Each size is best on one task; the second loses little on the other. The third
+    # task was raced with fewer sizes.
+    few = {key: [[0.1]] for key in ("final", "best", "end")} | {"step_sizes": [0.19]}
     results = {
         "one": results_of(sgd=record([0.1], [0.2])),
         "two": results_of(sgd=record([0.9], [0.1])),
+        "few": results_of(sgd=few),
     }
-    assert scores.single_size(results, "sgd") == 1
-    added = scores.with_single_size(results, "sgd", 1)
-    assert scores.all_ratios(added, "sgd everywhere", ("sgd",)) == pytest.approx([2, 1])
+    assert scores.single_size(results, "sgd", BEST) == pytest.approx(0.2)
+    added = scores.with_single_size(results, "sgd", 0.2)
+    found = scores.all_ratios(added, "sgd everywhere", ("sgd",), BEST)
+    assert found == pytest.approx([2, 1, 1])
     assert "sgd everywhere" not in results["one"]["records"]
 
 
-def test_groups_of_tasks():
-    results = {name: results_of(name == "b", sgd=SGD) for name in "abc"}
+def test_groups_and_families_of_tasks():
+    families = {"a": "text", "b": "images", "c": "text"}
+    results = {
+        name: results_of(name == "b", family=family, sgd=SGD)
+        for name, family in families.items()
+    }
     groups = scores.by_group(results)
     assert {group: list(tasks) for group, tasks in groups.items()} == {
         "all": ["a", "b", "c"],
@@ -115,3 +135,5 @@ def test_groups_of_tasks():
         "looked at": ["a", "c"],
     }
     assert "held out" not in scores.by_group({"a": results["a"]})
+    found = {name: list(tasks) for name, tasks in scores.by_family(results).items()}
+    assert found == {"text": ["a", "c"], "images": ["b"]}

@@ -48,10 +48,10 @@ def test_numbers_have_five_digits_and_no_infinity():
 
 
 def test_only_the_columns_of_a_table_are_kept():
-    found = store.kept(RESULTS["one"], ("reached",))
+    found = store.kept(RESULTS["one"], ("passes",))
     assert {name: set(record) for name, record in found["records"].items()} == {
         "sgd": {"step_sizes", "final"},
-        "auto": {"final", "reached"},
+        "auto": {"final", "passes"},
     }
     assert found["initial"] == RESULTS["one"]["initial"]
 
@@ -64,52 +64,79 @@ def test_a_damaged_file_is_refused(file, content):
 
 
 @pytest.mark.parametrize(
-    ("names", "contenders", "seeds", "refused"),
+    ("names", "columns", "seeds", "refused"),
     [
-        (["one"], ("auto", "sgd"), 2, False),
-        (["one"], ("auto", "sgd"), 3, True),
-        (["two"], ("auto",), 2, True),
-        (["three"], ("auto",), 3, False),
+        (["one"], ("best",), 2, False),
+        (["one"], ("best",), 3, True),
+        (["old"], (), 2, False),
+        (["old"], ("best",), 2, True),
+        (["large"], (), 3, False),
+        (["three"], ("best",), 3, False),
     ],
 )
-def test_races_of_others_are_refused_where_they_are_asked_for(
-    file, names, contenders, seeds, refused
+def test_races_of_other_seeds_or_columns_are_refused_where_they_are_asked_for(
+    file, names, columns, seeds, refused
 ):
-    table = Table(file.name, contenders)
+    old = store.kept(RESULTS["one"], ())
+    large = results_of(sgd=record([0.1])) | {"large": True}
+    store.write(file, Races(MADE, {**RESULTS, "old": old, "large": large}))
+    table = Table(file.name, ("auto",), columns)
     if not refused:
         return store.check(file, names, table, seeds)
-    with pytest.raises(UsageError, match="holds other contenders or seeds"):
+    with pytest.raises(UsageError, match="holds other seeds or columns"):
         store.check(file, names, table, seeds)
 
 
-def test_what_is_there_is_not_raced_again(file):
-    """In the order asked for, and with the word of those who raced."""
+@pytest.fixture
+def tiny(monkeypatch):
+    """Three tasks that take no time, one of them large."""
+    made = {name: tiny_task() for name in ("one", "two")}
+    made["large"] = tiny_task(large=True)
+    makers = {name: lambda task=task: task for name, task in made.items()}
+    monkeypatch.setattr(tournament, "TASKS", makers)
+
+
+def test_only_what_is_missing_is_raced(file, tiny):
+    races = store.read(file)
+    table = Table(file.name, ("sgd", "auto", "adam", "ponos"))
+    names = ("one", "two", "large")
+    missing = tournament._missing(names, table, races, ("auto",))
+    assert {name: left.contenders for name, left in missing.items()} == {
+        "one": ("adam", "auto", "ponos"),
+        "two": ("adam", "auto", "ponos"),
+        "large": ("sgd", "adam", "auto"),
+    }
+    nothing = tournament._missing(("one",), Table(file.name, ("sgd",)), races, ())
+    assert nothing == {}
+    new = results_of(adam=record([0.5, 0.5]), auto=record([0.2, 0.2]))
+    merged = tournament._merged(races, "one", new)
+    assert list(merged["one"]["records"]) == ["sgd", "adam", "auto"]
+    assert merged["one"]["records"]["auto"] == record([0.2, 0.2])
+    assert merged["two"] == RESULTS["two"]
+
+
+def test_what_is_there_is_not_raced_again(file, tiny):
+    """With the word of those who raced."""
     table = Table(file.name, ("sgd", "auto"))
     made = {"command": "another"}
-    found = tournament.run(["two", "one"], table, 2, file.parent, 1, made)
+    found = tournament.run(["one", "two"], table, 2, file.parent, 1, made)
     assert found == Races(MADE, RESULTS)
-    assert list(found.results) == ["two", "one"]
 
 
 def test_a_race_leaves_what_the_tables_read():
     grids = [c._replace(step_sizes=(1e-3, 0.1)) for c in contenders.CONSTANT_GRIDS]
     auto = next(c for c in contenders.OURS if c.name == "auto")
     found = tournament.race_task(tiny_task(), [*grids, auto], seeds=2)
+    assert found["family"] == "tables" and not found["negative"]
     own, sgd = found["records"]["auto"], found["records"]["sgd"]
     assert sgd["step_sizes"] == [0.001, 0.1]
     assert [len(row) for row in sgd["final"]] == [2, 2]
+    assert "passes" not in sgd
     for seed in range(2):
-        assert own["lowest"][seed] <= own["final"][0][seed] < found["initial"][seed]
+        # Its rows to validate are those that it trains on.
+        assert found["initial_valid"][seed] == found["initial"][seed]
+        assert own["end"][0][seed] == own["final"][0][seed] < found["initial"][seed]
+        assert own["best"][0][seed] <= own["end"][0][seed]
         paid = 3 * own["steps"][seed] + own["trials"][seed]
+        assert paid == own["passes"][seed]
         assert 3 * (STEPS - 1) - own["trials"][seed] < paid <= 3 * STEPS
-        best = min(
-            row[seed]
-            for grid in ("sgd", "adam")
-            for row in found["records"][grid]["final"]
-        )
-        share = own["reached"][seed]
-        if share is None:
-            assert own["lowest"][seed] > best
-        else:
-            assert own["lowest"][seed] <= best and 0 < share <= 1
-    assert "lowest" not in sgd and "reached" not in sgd

@@ -6,7 +6,7 @@ import numpy as np
 
 from examples.benchmark.arrays import Split
 from examples.benchmark.networks import MLP
-from examples.benchmark.tasks import Task, accuracy, entropy
+from examples.benchmark.task import Task, classify
 
 STEPS = 20
 
@@ -16,5 +16,4 @@ def tiny_task(rows: int = 50, **settings: Any) -> Task:
     x = np.random.default_rng(0).standard_normal((rows, 2)).astype(np.float32)
     y = (x[:, 0] * x[:, 1] > 0).astype(np.int32)
     settings = {"batch_size": 8, "num_steps": STEPS} | settings
-    split = Split(x, y, x, y)
-    return Task("tiny", MLP((8, 2)), split, entropy, accuracy, **settings)
+    return classify("tiny", "tables", MLP((8, 2)), Split(x, y, x, y), **settings)
