@@ -16,7 +16,8 @@ class Network(nn.Module):
     @nn.compact
     def __call__(self, x, train):
         x = nn.Dense(128)(x)
-        x = nn.relu(nn.BatchNorm(use_running_average=not train)(x))
+        # With this momentum the statistics of an epoch forget what was before.
+        x = nn.relu(nn.BatchNorm(use_running_average=not train, momentum=0.9)(x))
         return nn.Dense(10)(nn.Dropout(0.1, deterministic=not train)(x))
 
 
@@ -28,7 +29,7 @@ class State(TrainState):
 
 @jax.jit
 def train_step(state, x, y, key):
-    """One step; every trial of a search sees the dropout mask of the gradient."""
+    """One step; what an optimizer evaluates sees the gradient's dropout mask."""
 
     def loss_fn(params):
         logits, changed = state.apply_fn(
@@ -55,9 +56,32 @@ def train_step(state, x, y, key):
 
 
 @jax.jit
-def predict(state, x):
+def evaluated(state, batches):
+    """The variables to evaluate and to keep: averaged params, and their statistics.
+
+    An average has other activations than the params had. So the running
+    statistics come from training batches.
+    """
+    params = optaxls.eval_params(state.opt_state, state.params)
+
+    def of_batch(batch_stats, x):
+        variables = {"params": params, "batch_stats": batch_stats}
+        _, changed = state.apply_fn(
+            variables,
+            x,
+            train=True,
+            rngs={"dropout": jax.random.key(0)},
+            mutable=["batch_stats"],
+        )
+        return changed["batch_stats"], None
+
+    batch_stats, _ = jax.lax.scan(of_batch, state.batch_stats, batches)
+    return {"params": params, "batch_stats": batch_stats}
+
+
+@jax.jit
+def predict(state, variables, x):
     """Classes, with the running statistics and without dropout."""
-    variables = {"params": state.params, "batch_stats": state.batch_stats}
     return state.apply_fn(variables, x, train=False).argmax(-1)
 
 
@@ -76,7 +100,8 @@ def main(epochs=10, batch_size=50):
         for rows in rng.permutation(train).reshape(-1, batch_size):
             key = jax.random.fold_in(jax.random.key(1), state.step)
             state, value = train_step(state, x[rows], y[rows], key)
-        accuracy = float(np.mean(predict(state, x[test]) == y[test]))
+        variables = evaluated(state, x[train].reshape(-1, batch_size, x.shape[1]))
+        accuracy = float(np.mean(predict(state, variables, x[test]) == y[test]))
         step_size = optaxls.metrics(state.opt_state)["step_size"]
         print(
             f"epoch {epoch + 1}: loss {value:.3f}, step size {step_size:.2e},"

@@ -12,14 +12,12 @@ optimizer = optaxls.auto()
 
 @jax.jit
 def step(params, state, x, y):
-    def value_fn(params):
+    def loss_fn(params):
         logits = jax.nn.relu(x @ params[0]) @ params[1]
         return optax.softmax_cross_entropy_with_integer_labels(logits, y).mean()
 
-    value, grad = jax.value_and_grad(value_fn)(params)
-    updates, state = optimizer.update(
-        grad, state, params, value=value, grad=grad, value_fn=value_fn
-    )
+    value, grad = jax.value_and_grad(loss_fn)(params)
+    updates, state = optimizer.update(grad, state, params, value=value, grad=grad)
     return optax.apply_updates(params, updates), state, value
 
 
@@ -31,7 +29,8 @@ def main(epochs=25, batch_size=50):
     for epoch in range(epochs):
         for batch in rng.permutation(order[:1500]).reshape(-1, batch_size):
             params, state, value = step(params, state, x[batch], y[batch])
-        logits = np.maximum(x[order[1500:]] @ params[0], 0) @ params[1]
+        first, last = optaxls.eval_params(state, params)  # the params to keep
+        logits = np.maximum(x[order[1500:]] @ first, 0) @ last
         accuracy = np.mean(np.argmax(logits, -1) == y[order[1500:]])
         print(f"epoch {epoch + 1}: loss {value:.3f}, accuracy {accuracy:.1%}")
 

@@ -1,4 +1,4 @@
-"""Flax adapters: a linen TrainState and an NNX ``value_fn``. Needs flax."""
+"""Flax adapters: a linen TrainState, and for NNX two functions. Needs flax."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,10 +10,13 @@ from flax.training import train_state
 from jax.tree_util import GetAttrKey
 
 from optaxls._core import arguments
+from optaxls.training.evaluation import eval_params
 
 
 class TrainState(train_state.TrainState):
     """A linen ``TrainState`` whose ``apply_gradients`` passes on what a search needs.
+
+    The params to evaluate are ``optaxls.eval_params(state.opt_state, state.params)``.
 
     Example:
       >>> import jax, jax.numpy as jnp, optaxls
@@ -131,3 +134,59 @@ def value_fn(
         return loss_fn(nnx.merge(graphdef, params, rest, copy=True), *args)
 
     return evaluate
+
+
+def _arrays(tree: Any) -> Any:
+    """The tree without the variables around its arrays."""
+    return jax.tree.map(
+        lambda leaf: leaf.get_value() if isinstance(leaf, nnx.Variable) else leaf,
+        tree,
+        is_leaf=lambda leaf: isinstance(leaf, nnx.Variable),
+    )
+
+
+def eval_model(model: nnx.Module, optimizer: nnx.Optimizer) -> Any:
+    """A copy of an NNX model with the params to evaluate and to keep.
+
+    They are those of ``optaxls.eval_params``: for ``auto`` an average. All else in the
+    copy is that of ``model``. An average has other activations than the params had. So
+    run some training batches through the copy before evaluating it, in the mode
+    ``train()``, if it has batch norm. Train on with ``model``.
+
+    Args:
+      model: the NNX module that is trained; it is not changed.
+      optimizer: the one that trains it.
+
+    Returns:
+      A module like ``model``.
+
+    Raises:
+      ValueError: the optimizer's state holds several such params.
+
+    Cost:
+      One pass over the params and a copy of the model.
+
+    Example:
+      >>> import jax.numpy as jnp, optaxls
+      >>> from flax import nnx
+      >>> from optaxls.flax import eval_model
+      >>> model = nnx.Linear(2, 1, rngs=nnx.Rngs(0))
+      >>> optimizer = nnx.Optimizer(model, optaxls.auto(), wrt=nnx.Param)
+      >>> x, y = jnp.ones((4, 2)), jnp.ones((4, 1))
+      >>> def loss_fn(model):
+      ...     return jnp.mean((model(x) - y) ** 2)
+      >>> for _ in range(3):
+      ...     value, grads = nnx.value_and_grad(loss_fn)(model)
+      ...     optimizer.update(model, grads, value=value, grad=grads)
+      >>> average = eval_model(model, optimizer)
+      >>> bool(average.bias[0] != model.bias[0])
+      True
+
+    Reference:
+      No publication; defined here.
+    """
+    graphdef, params, rest = nnx.split(model, optimizer.wrt, ...)
+    # The optimizer's copies of the params are in variables of another class.
+    found = eval_params(_arrays(optimizer.opt_state), _arrays(params))
+    params = jax.tree.unflatten(jax.tree.structure(params), jax.tree.leaves(found))
+    return nnx.merge(graphdef, params, rest, copy=True)

@@ -9,7 +9,7 @@ from flax import linen as nn
 from flax import nnx
 
 import optaxls
-from optaxls.flax import TrainState, value_fn
+from optaxls.flax import TrainState, _arrays, eval_model, value_fn
 
 X = jax.random.normal(jax.random.key(0), (16, 4))
 Y = jnp.sum(X, axis=1, keepdims=True)
@@ -225,3 +225,60 @@ def test_nnx_says_that_wrt_is_missing(with_params, message):
     optimizer = nnx.Optimizer(model, optaxls.ponos(), wrt=Scale)
     with pytest.raises(ValueError, match=f"{message}.*Pass the wrt"):
         nnx_step(model, optimizer)
+
+
+class Normalised(nnx.Module):
+    def __init__(self):
+        rngs = nnx.Rngs(0)
+        self.first = nnx.Linear(4, 8, rngs=rngs)
+        self.norm = nnx.BatchNorm(8, momentum=0.9, rngs=rngs)
+        self.last = nnx.Linear(8, 1, rngs=rngs)
+
+    def __call__(self, x):
+        return self.last(nnx.relu(self.norm(self.first(x))))
+
+
+@pytest.mark.parametrize("name", ["auto", "ponos"])
+def test_an_nnx_model_with_the_params_to_keep(name):
+    """As the plain loop finds them, and the model that is trained stays as it is."""
+    model = Normalised()
+    tx = {"auto": optaxls.auto(), "ponos": optaxls.ponos()}[name]
+    optimizer = nnx.Optimizer(model, tx, wrt=nnx.Param)
+
+    def loss_fn(model):
+        return jnp.mean((model(X) - Y) ** 2)
+
+    @nnx.jit
+    def train_step(model, optimizer):
+        fn = value_fn(model, loss_fn)
+        value, grads = nnx.value_and_grad(loss_fn)(model)
+        optimizer.update(model, grads, value=value, grad=grads, value_fn=fn)
+
+    graphdef, params, rest = nnx.split(model, nnx.Param, ...)
+    params, state = _arrays(params), tx.init(_arrays(params))
+
+    def plain_loss(params, rest):
+        copy = nnx.merge(graphdef, params, rest, copy=True)
+        return loss_fn(copy), nnx.split(copy, nnx.Param, ...)[2]
+
+    step = jax.jit(optaxls.make_step(plain_loss, tx, has_aux=True))
+    for _ in range(4):
+        train_step(model, optimizer)
+        params, state, _, rest, _ = step(params, state, rest)
+    before = jax.tree.map(jnp.copy, nnx.state(model))
+    average = eval_model(model, optimizer)
+    kept = optaxls.eval_params(state, params)
+    found = _arrays(nnx.state(average, nnx.Param))
+    chex.assert_trees_all_close(found, kept, rtol=1e-5, atol=1e-6)
+    assert (jnp.abs(average.last.bias[0] - model.last.bias[0]) > 0) == (name == "auto")
+    chex.assert_trees_all_equal(
+        average.norm.mean.get_value(), model.norm.mean.get_value()
+    )
+    average.train()
+    for _ in range(60):
+        average(X)
+    expected = average.first(X).mean(0)
+    chex.assert_trees_all_close(
+        average.norm.mean.get_value(), expected, rtol=1e-2, atol=1e-2
+    )
+    chex.assert_trees_all_equal(nnx.state(model), before)

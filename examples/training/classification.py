@@ -1,5 +1,7 @@
 """Image classification as a `Task`: a data set and a model."""
 
+import itertools
+
 import grain
 import jax
 import jax.numpy as jnp
@@ -12,6 +14,9 @@ from examples.training.network import Network
 from examples.training.task import Case
 
 ACCURACY = "test accuracy (%)"
+
+# After so many batches a running mean has forgotten 99 % of what it started from.
+_STATISTICS_BATCHES = 50
 
 
 class Classification:
@@ -44,6 +49,10 @@ class Classification:
         make = models.MODELS[model]
         self._network = Network(lambda rngs: make(shape, dataset.num_classes, rngs))
         self._sums = jax.jit(self._sums_of_batch, out_shardings=processes.replicated())
+        self._statistics = jax.jit(
+            lambda *arguments: self.loss_fn(*arguments, jax.random.key(0))[1],
+            out_shardings=processes.replicated(),
+        )
 
     def init(self, key: jax.Array) -> tuple[nnx.State, nnx.State]:
         """Fresh parameters and batch statistics."""
@@ -62,6 +71,20 @@ class Classification:
         model.train()
         losses = _cross_entropy(model(self._standardise(batch["x"])), batch["y"])
         return losses.mean(), self._network.split(model)[1]
+
+    def model_state_at(self, params: nnx.State, model_state: nnx.State) -> nnx.State:
+        """The running statistics of batch norm after training batches, always the same.
+
+        An average of params has other activations than the params had.
+        """
+        if not jax.tree.leaves(model_state):
+            return model_state
+        epochs = -(-_STATISTICS_BATCHES // self.steps_per_epoch)
+        batches = self.batches(0, epochs)
+        for batch in itertools.islice(batches, _STATISTICS_BATCHES):
+            batch = processes.whole_batch(batch)
+            model_state = self._statistics(params, model_state, batch)
+        return model_state
 
     def evaluate(self, params: nnx.State, model_state: nnx.State) -> dict[str, float]:
         """Accuracy on the full test set."""

@@ -67,6 +67,11 @@ class LanguageModel:
         losses = _losses(model, batch["words"], nnx.Rngs(dropout=key))
         return losses.mean(), self._network.split(model)[1]
 
+    def model_state_at(self, params: nnx.State, model_state: nnx.State) -> nnx.State:
+        """The same: the model has no state."""
+        del params
+        return model_state
+
     def evaluate(self, params: nnx.State, model_state: nnx.State) -> dict[str, float]:
         """Perplexity of the held-out texts, and the loss of two groups of their words.
 

@@ -90,12 +90,24 @@ def train(task: Task, recipe: Recipe, start: Start, checkpoints: Checkpoints) ->
                 continue
             with recorder.paused():
                 if not rest:
-                    scores = task.evaluate(state.params, state.model_state)
+                    scores = task.evaluate(*evaluated(task, state))
                     history.scores[epoch - 1] = [scores[name] for name in task.scores]
                 if save:
                     checkpoints.save(step, (state, history), batches)
-    train_loss = task.train_loss(state.params, state.model_state)
+    train_loss = task.train_loss(*evaluated(task, state))
     return Result(recipe.name, history, train_loss)
+
+
+def evaluated(task: Task, state: TrainState) -> tuple[Any, Any]:
+    """The params to evaluate and to keep, and the model state that belongs to them.
+
+    Training goes on from `state`, which this leaves as it is. Both can be found again
+    from any checkpoint, so no checkpoint holds them a second time.
+    """
+    params = optaxls.eval_params(state.opt_state, state.params)
+    if params is state.params:
+        return params, state.model_state
+    return params, task.model_state_at(params, state.model_state)
 
 
 def _make_train_step(task: Task, recipe: Recipe):

@@ -55,6 +55,10 @@ class Task(Protocol):
         """Loss in training mode and the new model state; the key is for dropout."""
         ...
 
+    def model_state_at(self, params: Params, model_state: ModelState) -> ModelState:
+        """The model state for params that no step went through, such as an average."""
+        ...
+
     def evaluate(self, params: Params, model_state: ModelState) -> dict[str, float]:
         """The scores on held-out data, by their names."""
         ...

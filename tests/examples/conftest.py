@@ -92,6 +92,9 @@ class NoisyLine:
         noise = jax.random.normal(key, (len(x),))
         return jnp.mean((x @ params["w"] - 1 - noise) ** 2), model_state + 1
 
+    def model_state_at(self, params, model_state):
+        return model_state
+
     def evaluate(self, params, model_state) -> dict[str, float]:
         norm = float(jnp.linalg.norm(params["w"]))
         return {"gradients seen": float(model_state), "perplexity": norm}

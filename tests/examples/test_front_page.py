@@ -44,7 +44,7 @@ def test_quickstart_is_plain():
     source = Path(quickstart.__file__).read_text()
     assert len(source.splitlines()) <= 40
     assert "make_step" not in source
-    assert set(re.findall(r"optaxls\.(\w+)", source)) == {"auto"}
+    assert set(re.findall(r"optaxls\.(\w+)", source)) == {"auto", "eval_params"}
 
 
 @pytest.mark.parametrize("example", [linen, nnx], ids=["linen", "nnx"])

@@ -114,8 +114,8 @@ def _batch(regime: str, critical: Finding) -> str:
         )
     if regime == "noise":
         return (
-            "Batch: let the step fall, as auto() does by itself, or double the batch"
-            " whenever the loss stalls. The critical batch is"
+            "Batch: average the params, as auto() does by itself, or let the step fall,"
+            " or double the batch whenever the loss stalls. The critical batch is"
             f" {critical.value:.3g} examples, a median over the run."
         )
     return (

@@ -17,6 +17,7 @@ from optaxls.diagnostics._shared.derivatives import value_and_gradient
 from optaxls.diagnostics.gradients import GradientSample, gradient_sample
 from optaxls.diagnostics.interpolation import smoothness_along
 from optaxls.diagnostics.signs import sign_likeness
+from optaxls.training.evaluation import eval_params
 from optaxls.training.step import make_step
 
 LossFn = Callable[[Any, Any], jax.Array]
@@ -51,7 +52,7 @@ class Trajectory(NamedTuple):
         NaN at the first point.
       sign_likeness: that of Adam's update; NaN at the first point.
       rows: rows of the measured examples in the data, ``(num_measured,)``.
-      params: the params at the end.
+      params: the params to evaluate at the end.
       batch: the last batch.
       pilot: how the run ended, to compare it with the candidates' runs.
     """
@@ -90,6 +91,10 @@ class _Run(NamedTuple):
     before: Any
     moments: Any
     num_trials: jax.Array
+
+    def evaluated(self) -> Any:
+        """The params to evaluate: for some optimizers an average."""
+        return eval_params(self.opt_state, self.params)
 
 
 _ADAM = optax.scale_by_adam()
@@ -149,7 +154,11 @@ def _advance(
 def _measure(
     run: _Run, examples: Any, batch: Any, *, loss_fn, population, chunk_size
 ) -> tuple[GradientSample, jax.Array, jax.Array]:
-    """Gradients, curvature along the last step, sign likeness of Adam's update."""
+    """Gradients, curvature along the last step, sign likeness of Adam's update.
+
+    The gradients are those at the params to evaluate. Where batches disagree, these
+    come to rest at the minimum, and the params that are trained circle around it.
+    """
     loss = mean_loss(loss_fn)
     moved = trees.difference(run.params, run.before)
     mu, nu = run.moments.mu, run.moments.nu
@@ -157,7 +166,7 @@ def _measure(
     update = jax.tree.map(lambda m, v: m / (jnp.sqrt(v) + 1e-30), mu, nu)
     likeness = jnp.where(run.moments.count > 0, sign_likeness(update), jnp.nan)
     sample = gradient_sample(
-        loss_fn, run.params, examples, population=population, chunk_size=chunk_size
+        loss_fn, run.evaluated(), examples, population=population, chunk_size=chunk_size
     )
     curvature = smoothness_along(lambda p: loss(p, batch), run.before, moved)
     return sample, curvature, likeness
@@ -200,7 +209,9 @@ def _train(
 
 def _pilot(run: _Run, examples: Any, loss_fn: LossFn, plan: Plan) -> Pilot:
     """How a run ended, on the measured examples."""
-    values = _values(run.params, examples, loss_fn=loss_fn, chunk_size=plan.chunk_size)
+    values = _values(
+        run.evaluated(), examples, loss_fn=loss_fn, chunk_size=plan.chunk_size
+    )
     return Pilot(values, run.num_trials / plan.steps[-1])
 
 
@@ -224,7 +235,7 @@ def follow(
     samples, curvature, likeness = jax.tree.map(lambda *x: jnp.stack(x), *points)
     # By the program that measures the candidates, so that equal runs compare as equal.
     end = _pilot(run, examples, loss_fn, plan)
-    return Trajectory(samples, curvature, likeness, rows, run.params, batch, end)
+    return Trajectory(samples, curvature, likeness, rows, run.evaluated(), batch, end)
 
 
 def pilot(

@@ -41,7 +41,7 @@ def test_noise_is_found_where_there_is_some(noisy):
     assert found.low <= floor <= found.high
     np.testing.assert_allclose(found.value, floor, rtol=0.2)
     assert noisy.recommendation.regime == "noise"
-    assert "let the step fall" in noisy.recommendation.batch
+    assert "average the params" in noisy.recommendation.batch
 
 
 def test_the_recommendation_can_be_pasted_and_ranks_with_the_best(noisy):

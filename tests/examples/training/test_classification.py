@@ -132,6 +132,23 @@ def test_evaluation_uses_the_running_statistics(digits, monkeypatch):
     assert task.train_loss(params, shifted) != pytest.approx(before, rel=0.01)
 
 
+def test_statistics_at_other_params_are_those_of_training_batches(digits, monkeypatch):
+    """Of those params, whatever statistics the run had; the same ones every time."""
+    monkeypatch.setitem(models.MODELS, "normalised", Normalised)
+    task = Classification("digits", digits, "normalised", batch_size=64)
+    params, model_state = task.init(jax.random.key(0))
+    found = task.model_state_at(params, model_state)
+    shifted = jax.tree.map(lambda leaf: leaf + 3, model_state)
+    again = task.model_state_at(params, shifted)
+    chex.assert_trees_all_close(found, again, atol=0.03)
+    chex.assert_trees_all_equal(found, task.model_state_at(params, model_state))
+    x = task._standardise(jax.numpy.asarray(digits.x_train))
+    model = task._network.merge(params, found)
+    seen = model.hidden(x.reshape(len(x), -1))
+    np.testing.assert_allclose(model.norm.mean[...], seen.mean(0), atol=0.1)
+    np.testing.assert_allclose(model.norm.var[...], seen.var(0), rtol=0.15)
+
+
 @pytest.mark.slow
 def test_resnet_learns(digits):
     """Two epochs; the test accuracy needs the statistics to be right."""

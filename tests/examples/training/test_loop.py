@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import pytest
 
+import optaxls
 from examples.common.errors import UsageError
 from examples.training import checkpoint, loop, optimizers, processes
 from examples.training.checkpoint import Checkpoints
@@ -52,6 +53,21 @@ def assert_same(a, b):
         if jax.numpy.issubdtype(one.dtype, jax.dtypes.prng_key):
             one, other = jax.random.key_data(one), jax.random.key_data(other)
         np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("name", ["auto", "ponos"])
+def test_scores_are_those_of_the_params_to_keep(noisy_line, name, monkeypatch):
+    """The average, with a model state of its own, or the params trained themselves."""
+    monkeypatch.setattr(noisy_line, "model_state_at", lambda params, old: -old)
+    result, state, _ = run(noisy_line, None, name)
+    kept = optaxls.eval_params(state.opt_state, state.params)
+    own_state = 15 if name == "ponos" else -15
+    assert loop.evaluated(noisy_line, state)[1] == own_state
+    norm = float(np.linalg.norm(kept["w"]))
+    np.testing.assert_allclose(result.history.scores[-1], [norm, own_state], rtol=1e-6)
+    assert result.train_loss == pytest.approx(norm)
+    moved = float(np.linalg.norm(kept["w"] - state.params["w"]))
+    assert (moved > 1e-4) == (name == "auto")
 
 
 @pytest.mark.parametrize("name", optimizers.names())
