@@ -23,8 +23,7 @@ def oracle(d, g):
     product = np.real(d * g)
     down, up = np.sum(product < 0), np.sum(product > 0)
     if up and not down:
-        steepest = -np.conj(g)
-        return steepest * np.linalg.norm(d) / np.linalg.norm(g)
+        return np.where(product > 0, -d, d)
     share = down / max(down + up, 1)
     return np.where(product <= 0, d, 0) / max(share, 0.1)
 
@@ -122,17 +121,14 @@ def test_rows_that_a_batch_does_not_see_go_on_with_their_momentum():
     np.testing.assert_allclose(updates, -grad - none.at[3].set(0.9), rtol=1e-6)
 
 
-@pytest.mark.parametrize("jitted", [True, False])
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16, jnp.complex64])
-def test_if_all_climb_it_is_the_steepest_direction_with_the_same_length(dtype, jitted):
-    d = {"a": jnp.array([3.0, 0.0], dtype), "n": jnp.array([1])}
-    g = {"a": jnp.array([3.0, 4.0], dtype) * (1 + 1j if dtype == jnp.complex64 else 1)}
-    g |= {"n": jnp.array([0])}
-    found = (jax.jit(cautious) if jitted else cautious)(d, g)["a"]
+def test_if_all_climb_they_are_reversed(dtype):
+    """The second coordinate has no gradient, so that it does not climb."""
+    d = {"a": jnp.array([3.0, 2.0, -1.0], dtype), "n": jnp.array([1])}
+    g = {"a": jnp.array([3.0, 0.0, -4.0], dtype), "n": jnp.array([0])}
+    found = cautious(d, g)["a"]
     assert found.dtype == dtype
-    wanted = -np.conj(np.asarray(g["a"], complex))
-    wanted *= 3 / np.linalg.norm(wanted)
-    np.testing.assert_allclose(np.asarray(found, complex), wanted, rtol=1e-2)
+    np.testing.assert_array_equal(np.asarray(found, complex), [-3.0, 2.0, 1.0])
 
 
 @pytest.mark.parametrize("bad", [NAN, INF, -INF])

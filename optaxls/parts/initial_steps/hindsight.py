@@ -128,19 +128,15 @@ def _first_step(origin: Origin, dtype: Any) -> jax.Array:
     def moved(d, w):
         if not trees.is_inexact(w):
             return w
-        # Products with the mask keep the sharding that a select would lose under vmap.
+        # A product with the mask keeps the sharding that a select would lose in vmap.
         return (d != 0).astype(jnp.real(w).dtype) * w
 
-    def moves(d):
-        return (d != 0).astype(jnp.real(d).dtype) if trees.is_inexact(d) else d
-
-    length = jnp.sqrt(trees.sqnorm(origin.direction, dtype))
-    among = jnp.sqrt(
-        trees.sqnorm(jax.tree.map(moved, origin.direction, origin.params), dtype)
-    )
-    root = jnp.sqrt(trees.sqnorm(jax.tree.map(moves, origin.direction), dtype))
-    wanted = jnp.where(among > 0, _RELATIVE_LENGTH * among, _FROM_ZERO * root)
-    return wanted / jnp.where(length > 0, length, 1)
+    moved_params = jax.tree.map(moved, origin.direction, origin.params)
+    length = jnp.sqrt(trees.sqnorm(moved_params, dtype))
+    size = sum(leaf.size for leaf in trees.inexact_leaves(origin.params))
+    wanted = jnp.where(length > 0, _RELATIVE_LENGTH * length, _FROM_ZERO * size**0.5)
+    unit = jnp.sqrt(origin.direction_sqnorm).astype(dtype)
+    return wanted / jnp.where(unit > 0, unit, 1)
 
 
 def _shortened(
@@ -263,8 +259,8 @@ def hindsight(
       ``recent_step``, scalars; ``mean_params``, like params, float32 or wider;
       ``num_averaged`` and ``num_steps``, int32. A batch that is not finite changes none
       of them.
-
-    Raises:
+      ``climb`` (c), ``climbed``, ``last_value``, ``mean_change``, ``hindsight_step``,
+      ``recent_step``, scalars; ``mean_params``, like params, float32 or wider;
       ValueError: an argument lies outside its range.
 
     Cost:
