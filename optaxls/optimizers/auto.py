@@ -47,8 +47,8 @@ def auto(
         descended along: ``optax.identity()``, ``optax.scale_by_lion()``). A whole
         optimizer (``optax.adam(1e-3)``) has its minus sign already and is refused:
         it is tried on a small vector, and in ``init`` where that cannot tell. Where
-        neither can, since it needs arguments of its own, such an optimizer makes no
-        step that is accepted.
+        neither can, since it needs arguments of its own, ``cautious`` reverses it: all
+        of its coordinates climb.
       weight_decay: >= 0, decoupled as in AdamW: a step of size eta also subtracts
         ``eta * weight_decay * w``, untested. Both terms have the factor eta, so the
         params at which training comes to rest do not depend on it.

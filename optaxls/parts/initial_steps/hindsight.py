@@ -133,8 +133,9 @@ def _first_step(origin: Origin, dtype: Any) -> jax.Array:
 
     moved_params = jax.tree.map(moved, origin.direction, origin.params)
     length = jnp.sqrt(trees.sqnorm(moved_params, dtype))
-    size = sum(leaf.size for leaf in trees.inexact_leaves(origin.params))
-    wanted = jnp.where(length > 0, _RELATIVE_LENGTH * length, _FROM_ZERO * size**0.5)
+    moving = [jnp.sum(d != 0) for d in trees.inexact_leaves(origin.direction)]
+    root = jnp.sqrt(sum(moving, jnp.zeros((), jnp.int32)).astype(dtype))
+    wanted = jnp.where(length > 0, _RELATIVE_LENGTH * length, _FROM_ZERO * root)
     unit = jnp.sqrt(origin.direction_sqnorm).astype(dtype)
     return wanted / jnp.where(unit > 0, unit, 1)
 
