@@ -110,6 +110,8 @@ def _is_multiple(updates: jax.Array, grad: jax.Array, sign: int) -> jax.Array:
     eps = max(jnp.finfo(u.dtype).eps, jnp.finfo(g.dtype).eps)
     across = u.imag * g.real, u.real * g.imag
     parallel = jnp.abs(across[0] - across[1]) <= 8 * eps * sum(map(jnp.abs, across))
+    # Of a gradient of 0 only 0 is a multiple; momentum is not.
+    parallel &= (grad != 0) | (updates == 0)
     return jnp.all(parallel & (u.real * g.real + u.imag * g.imag >= 0))
 
 

@@ -32,13 +32,6 @@ def _product_sign(d: Any, g: Any) -> Any:
     return jnp.sign(jnp.real(jnp.asarray(sign) * g))
 
 
-def _steepest(ascent: Any, grad: Any, dtype: Any) -> Any:
-    """The gradient's own ascent direction, as long as ``ascent``."""
-    length, other = trees.sqnorm(ascent, dtype), trees.sqnorm(grad, dtype)
-    factor = jnp.sqrt(length / jnp.where(other > 0, other, 1))
-    return trees.cast_like(trees.scale(factor, trees.conj(grad)), ascent)
-
-
 def cautious(*, name: str = "cautious") -> optax.GradientTransformationExtraArgs:
     r"""Drops the coordinates that would climb the present batch.
 
@@ -50,8 +43,8 @@ def cautious(*, name: str = "cautious") -> optax.GradientTransformationExtraArgs
     Coordinates without a gradient, such as the rows of an embedding that the batch does
     not contain, do not climb. They keep their momentum and do not count.
 
-    In few dimensions all coordinates that have a gradient may climb. Then the direction
-    is that of the negative gradient, as long as d was.
+    In few dimensions all coordinates that have a gradient may climb. Then these are
+    reversed: -d goes down in each of them.
 
     Args:
       name: the optimizer that error messages name.
@@ -64,8 +57,7 @@ def cautious(*, name: str = "cautious") -> optax.GradientTransformationExtraArgs
       TypeError, from ``update``: ``grad`` is missing.
 
     Cost:
-      It evaluates nothing, has no state, and passes over the direction once, twice if
-      all coordinates climb.
+      It evaluates nothing, has no state, and passes over the direction twice.
 
     Example:
       >>> import jax.numpy as jnp, optaxls
@@ -90,27 +82,25 @@ def cautious(*, name: str = "cautious") -> optax.GradientTransformationExtraArgs
         held = descent_direction(held, grad)
 
         signs = jax.tree.map(_product_sign, held, grad)
-        kept = jax.tree.map(lambda sign: sign <= 0, signs)
         dtype = trees.scalar_dtype(held)
         down = _number(jax.tree.map(lambda sign: sign < 0, signs), dtype)
         up = _number(jax.tree.map(lambda sign: sign > 0, signs), dtype)
-        longer = 1 / jnp.maximum(down / jnp.maximum(down + up, 1), 0.1)
+        all_climb = (down == 0) & (up > 0)
+        share = jnp.where(all_climb, 1, down / jnp.maximum(down + up, 1))
+        longer = 1 / jnp.maximum(share, 0.1)
 
-        def leaf(d, keep):
-            if not keep.size:
+        def leaf(d, sign):
+            if not sign.size:
                 return d
             product = longer.astype(jnp.real(d).dtype) * d
-            return jnp.where(keep, product, -trees.zeros_like(d))
+            climbing = jnp.where(all_climb, -product, -trees.zeros_like(d))
+            # A sign that is NaN, of a gradient that is NaN, is not <= 0 either.
+            return jnp.where(sign <= 0, product, climbing)
 
         # A search after this reverses the direction once more. XLA cancels the two
         # changes of sign only where this one is the last operation here. Reversed, a
         # zero would become -0.0, so zeros are made negative before.
-        reversed_ = trees.reverse(held)
-        ascent = trees.either(
-            (down == 0) & (up > 0),
-            lambda: _steepest(reversed_, grad, dtype),
-            lambda: jax.tree.map(leaf, reversed_, kept),
-        )
+        ascent = jax.tree.map(leaf, trees.reverse(held), signs)
         return trees.reverse(ascent), state
 
     return optax.GradientTransformationExtraArgs(

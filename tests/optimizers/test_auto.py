@@ -55,8 +55,9 @@ def test_no_network_of_relus_dies():
             return (result.params, result.opt_state), None
 
         params = test_training_faults.init(jax.random.key(seed))
-        (params, _), _ = jax.lax.scan(one, (params, optimizer.init(params)), rows)
-        return loss(params, images, labels)
+        carry = params, optimizer.init(params)
+        (params, state), _ = jax.lax.scan(one, carry, rows)
+        return loss(optaxls.eval_params(state, params), images, labels)
 
     ends = jax.jit(jax.vmap(train))(jnp.arange(16), batches)
     assert jnp.max(ends) < 1e-3

@@ -14,7 +14,7 @@ from optaxls.parts.types import InitialStep, Origin, Outcome
 _RELATIVE_LENGTH = 0.06
 # Where these params are all 0: the root mean square of the coordinates of the step.
 _FROM_ZERO = 1e-3
-# The largest correction of a step size that is far off, as a change of its logarithm.
+# The fastest growth of the first step size, as a change of its logarithm.
 _FAST = 0.2
 # A step promises at most so many times the typical change of the loss between batches.
 _MOST_CHANGES = 4
@@ -102,9 +102,7 @@ def _with_value(
     )
 
 
-def _correction(
-    memory: HindsightMemory, rate: Any, tolerance: Any
-) -> jax.Array:
+def _correction(memory: HindsightMemory, rate: Any, tolerance: Any) -> jax.Array:
     """The change of the logarithm of the step size, from the climb in ``memory``.
 
     Between a quarter of the tolerance and the tolerance the step size stays as it is.
@@ -118,8 +116,8 @@ def _correction(
 
     slow = rate / (count + 10)
     # Until the first climb the step size may be many decades too short.
-    fast = jnp.where(climbed, 3 * slow, jnp.maximum(3 * slow, _FAST))
-    up = slow * share(tolerance / 4 - climb) + fast * share(-climb - 3 * tolerance)
+    fast = jnp.where(climbed, slow, _FAST) * share(-climb - 3 * tolerance)
+    up = jnp.maximum(slow * share(tolerance / 4 - climb), fast)
     down = 2 * slow * (share(climb - tolerance) + 3 * share(climb - 3 * tolerance))
     return up - down
 
@@ -130,19 +128,15 @@ def _first_step(origin: Origin, dtype: Any) -> jax.Array:
     def moved(d, w):
         if not trees.is_inexact(w):
             return w
-        # Products with the mask keep the sharding that a select would lose under vmap.
+        # A product with the mask keeps the sharding that a select would lose in vmap.
         return (d != 0).astype(jnp.real(w).dtype) * w
 
-    def moves(d):
-        return (d != 0).astype(jnp.real(d).dtype) if trees.is_inexact(d) else d
-
-    length = jnp.sqrt(trees.sqnorm(origin.direction, dtype))
-    among = jnp.sqrt(
-        trees.sqnorm(jax.tree.map(moved, origin.direction, origin.params), dtype)
-    )
-    root = jnp.sqrt(trees.sqnorm(jax.tree.map(moves, origin.direction), dtype))
-    wanted = jnp.where(among > 0, _RELATIVE_LENGTH * among, _FROM_ZERO * root)
-    return wanted / jnp.where(length > 0, length, 1)
+    moved_params = jax.tree.map(moved, origin.direction, origin.params)
+    length = jnp.sqrt(trees.sqnorm(moved_params, dtype))
+    size = sum(leaf.size for leaf in trees.inexact_leaves(origin.params))
+    wanted = jnp.where(length > 0, _RELATIVE_LENGTH * length, _FROM_ZERO * size**0.5)
+    unit = jnp.sqrt(origin.direction_sqnorm).astype(dtype)
+    return wanted / jnp.where(unit > 0, unit, 1)
 
 
 def _shortened(
@@ -226,19 +220,18 @@ def hindsight(
     .. math::
       \log\eta \leftarrow \log\eta + \frac{\rho}{k+10} \left(
       \left[\frac{\tau/4 - c}{\tau}\right]_0^1
-      - 2 r \left[\frac{c - \tau}{\tau}\right]_0^1
-      - 6 r \left[\frac{c - 3\tau}{\tau}\right]_0^1 \right)
+      - 2 \left[\frac{c - \tau}{\tau}\right]_0^1
+      - 6 \left[\frac{c - 3\tau}{\tau}\right]_0^1 \right)
 
     where the brackets are clipped to [0, 1], :math:`\rho` is ``rate``, :math:`\tau` is
     ``tolerance`` and :math:`\beta` is ``decay``. Between :math:`\tau/4` and
     :math:`\tau` the step size stays as it is: where batches disagree, long steps climb
-    a little, and an average of the iterates is better than shorter steps. Where
-    :math:`c < -3\tau`, the steps are far too short, and :math:`\log\eta` grows by up to
-    0.2, also late in a run.
+    a little, and an average of the iterates is better than shorter steps.
 
-    The factor r is the decrease that k steps like this one promise, divided by
-    :math:`\sum_j |g_j (w - \bar w)_j|`, at most 1. If it is small, older and longer
-    steps made the offset, and its climb does not tell of the present ones.
+    Where :math:`c > 3\tau`, the mean starts anew from the present params. Far too long
+    steps leave an offset that goes on climbing, however short later steps are. Until c
+    has been above :math:`\tau` once, the first step may have been many decades too
+    short. Then :math:`\log\eta` grows by up to 0.2 where :math:`c < -3\tau`.
 
     The first step moves the params by 6 % of their length, of those that the direction
     moves. If they are all 0, it moves each by 0.001 (root mean square).
@@ -262,11 +255,12 @@ def hindsight(
       twelve decades is ignored.
 
     State:
-      ``climb`` (c), ``last_value``, ``mean_change``, ``hindsight_step`` and
+      ``climb`` (c), ``climbed``, ``last_value``, ``mean_change``, ``hindsight_step`` and
       ``recent_step``, scalars; ``mean_params``, like params, float32 or wider;
-      ``num_averaged``, int32. A batch that is not finite changes none of them.
-
-    Raises:
+      ``num_averaged`` and ``num_steps``, int32. A batch that is not finite changes none
+      of them.
+      ``climb`` (c), ``climbed``, ``last_value``, ``mean_change``, ``hindsight_step``,
+      ``recent_step``, scalars; ``mean_params``, like params, float32 or wider;
       ValueError: an argument lies outside its range.
 
     Cost:
