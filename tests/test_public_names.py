@@ -68,7 +68,7 @@ PARTS = {
     "two_directions": ["pair", "step_rule"],
     "scale_by_preconditioned_search": ["step_rule"],
     "scale_by_extragradient": ["initial_step", "search"],
-    "extrapolated": ["step_rule"],
+    "tail_averaged": ["step_rule", "power"],
     "decayed": ["step_rule", "weight_decay"],
     "adam_moments": [],
     "with_momentum": ["directions", "num_trials"],

@@ -16,8 +16,8 @@ class Run(NamedTuple):
 
     Attributes:
         params: to evaluate, after the last step: an average for `auto`.
-        loss: `full_loss` of such params before the first step and after every `every` steps,
-            `(steps // every + 1,)`.
+        loss: `full_loss` of such params before the first step and after every `every`
+            steps, `(steps // every + 1,)`.
         metrics: of every step, `(steps,)` each: `value` (the loss of the batch),
             and for our optimizers `step_size`, `num_trials`, `accepted`, ...
     """
