@@ -50,7 +50,7 @@ PARTS = {
     "polyak": ["polyak_c", "lower_bound", "min_step_size", "max_step_size", "memory"],
     "smoothed_polyak": ["polyak_c", "lower_bound"],
     "barzilai_borwein": [],
-    "hindsight": ["rate", "tolerance", "decay"],
+    "hindsight": ["rate", "tolerance", "decay", "initial_step_size"],
     "cautious": [],
     "capped": ["rule", "max_step_size"],
     "scheduled": ["schedule"],
@@ -75,6 +75,7 @@ PARTS = {
     "as_searched": ["directions", "num_trials"],
     "keep_state": ["state", "displacement", "report", "params"],
     "metrics": ["state"],
+    "eval_params": ["opt_state", "params"],
     "make_step": ["loss_fn", "optimizer"],
     "on_subset": ["optimizer", "mask"],
     "accumulate": ["loss_fn", "num_micro_batches"],
@@ -86,6 +87,7 @@ KEYWORDS = {
         ["value", "grad", "condition", "initial_step"], NEEDED
     ),
     "make_step": {"has_aux": False, "extra": None},
+    "auto": {"weight_decay": 0.0, "rate": 1.0, "tolerance": 0.2, "decay": 0.9},
 }
 _grown = {"growth": 2.0, "initial_step_size": 1.0, "reset": "grow"}
 # api.md, the optimizers: every argument by keyword only, with its default.

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import optax
 
 from optaxls._core import checks, trees
+from optaxls._core.arguments import hold_integers
 from optaxls._core.reports import find_reports
 from optaxls.parts.initial_steps.hindsight import HindsightMemory
 
@@ -28,8 +29,12 @@ class TailAverageState(NamedTuple):
     power: jax.Array
 
     def eval_params_with(self, params: Any) -> Any:
-        """The average with the present ``params`` included, in their dtypes."""
+        """The average with the present ``params`` included, in their dtypes.
+
+        Integer leaves are those of ``params``.
+        """
         mean = trees.toward(self.tail_mean, _weight(self), params)
+        mean = jax.tree.map(lambda m, w: m if trees.is_inexact(w) else w, mean, params)
         return trees.cast_like(mean, params)
 
 
@@ -124,7 +129,7 @@ def tail_averaged(
         return TailAverageState(state, *average)
 
     def update(
-        updates: Any, state: TailAverageState, params: Any = None, **extra: Any
+        updates: Any, state: Any, params: Any = None, **extra: Any
     ) -> tuple[Any, TailAverageState]:
         updates, inner = rule.update(updates, state.step_rule, params, **extra)
         report = find_reports(inner)[-1]
@@ -134,7 +139,7 @@ def tail_averaged(
         mean = trees.select(finite, mean, state.tail_mean)
         failures = jnp.where(finite, 0, trees.one_more(state.num_non_finite))
         back = (failures >= _PATIENCE) & (state.num_averaged > 0)
-        way = trees.difference(mean, params)
+        way = hold_integers(trees.difference(mean, params), params)
         updates = trees.select(back, way, updates)
         new = TailAverageState(
             _halved(inner, back),

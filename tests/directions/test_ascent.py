@@ -92,8 +92,8 @@ def test_a_large_tree_is_not_tried():
     assert jax.eval_shape(optimizer.init, large)
 
 
-def test_where_nothing_can_be_tried_no_step_is_accepted():
-    """An error cannot be raised from a compiled step: the report says it."""
+def test_where_nothing_can_be_tried_the_step_goes_down_all_the_same():
+    """All coordinates climb, so that ``cautious`` takes the negative gradient."""
     direction = needs_labels_of_the_batch()
     assert not require_ascent("auto", direction, {"w": jnp.ones(2)})
     optimizer, w = optaxls.auto(direction), jnp.ones(2)
@@ -101,8 +101,7 @@ def test_where_nothing_can_be_tried_no_step_is_accepted():
         lambda w: jnp.sum(w**2), optimizer, extra=lambda w: {"labels": 1.0}
     )
     result = jax.jit(step)(w, optimizer.init(w))
-    assert not result.metrics["accepted"] and result.metrics["step_size"] == 0
-    assert jnp.all(result.params == w)
+    assert result.metrics["accepted"] and jnp.all(result.params < w)
 
 
 def test_a_learning_rate_that_is_traced_is_let_through():

@@ -276,12 +276,8 @@ def test_a_non_finite_batch_changes_nothing_and_is_forgotten(name, fault):
     assert_recovered(name, after)
 
 
-# auto searches on its first step only.
-LATER = [name for name in SEARCHING if name != "auto"]
-
-
 @pytest.mark.parametrize("fault", FAILED_SEARCH)
-@pytest.mark.parametrize("name", LATER)
+@pytest.mark.parametrize("name", SEARCHING)
 def test_a_failed_search_is_recovered_from(name, fault):
     records = problems.run(name, [GOOD] * 3 + [FAILED_SEARCH[fault]] + [GOOD] * 3)
     bad = records[3]
@@ -302,7 +298,7 @@ def test_a_failed_first_search_is_recovered_from(name):
 
 
 @pytest.mark.parametrize("fault", ["trials_always_larger", "trials_all_nan"])
-@pytest.mark.parametrize("name", LATER)
+@pytest.mark.parametrize("name", SEARCHING)
 def test_many_failed_searches_are_recovered_from(name, fault):
     """0.9**1200 is 0 in float32: a step size that reached 0 would stay there."""
     records = problems.run(name, [GOOD] * 3 + [FAILED_SEARCH[fault]] * 12 + [GOOD] * 3)

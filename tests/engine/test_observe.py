@@ -92,9 +92,9 @@ def test_the_look_back_of_hindsight_is_in_the_program_once(monkeypatch):
     from optaxls._core import trees
 
     calls = []
-    product = trees.inner
+    product = trees.inner_and_abs
     monkeypatch.setattr(
-        trees, "inner", lambda *given: calls.append(given) or product(*given)
+        trees, "inner_and_abs", lambda *given: calls.append(given) or product(*given)
     )
     part = optaxls.hindsight()
     origin = optaxls.Origin(

@@ -138,8 +138,4 @@ def test_training_recovers_from_a_bad_batch(name):
     if name in NEVER_GROWS:
         del lanes["one_image_all_labels"]
     best = {fault: float(lane.min() / target) for fault, lane in lanes.items()}
-    if name == "auto":
-        # Its corrections shrink like 1 / k: after a batch that nothing can fit it needs
-        # a few epochs more (measured 1.16).
-        assert best.pop("one_image_all_labels") <= 1.5
     assert max(best.values()) <= 1.1, best

@@ -132,35 +132,29 @@ def train(direction, seeds=4, epochs=60):
     return jax.jit(jax.vmap(run))(jnp.arange(seeds), batches)
 
 
-def test_the_brake_keeps_a_network_of_relus_alive():
-    """Along the plain gradient all of them end at log(10) without it."""
+def test_a_network_of_relus_stays_alive_along_the_plain_gradient():
     assert jnp.max(train(optax.identity())) < 0.1
 
 
 def minimise(kind, scale=1.0, direction=None, num_steps=300, dtype=jnp.float32):
-    """Where ``auto`` ends on (w - 3)^2 / 2, its trials and acceptances."""
+    """The params of ``auto`` on (w - 3)^2 / 2, step by step."""
     optimizer = optaxls.auto(direction)
 
     def loss(w):
         return jnp.asarray(scale / 2, w.dtype) * jnp.sum((w - 3) ** 2)
 
     losses = {
-        "plain": lambda w: loss,
-        "plus 100": lambda w: lambda v: loss(v) + 100,
-        "plus 1000": lambda w: lambda v: loss(v) + 1000,
-        "from where it starts": lambda w: lambda v: loss(v) - loss(w),
-        "always 0": lambda w: lambda v: loss(v) - jax.lax.stop_gradient(loss(v)),
+        "plain": loss,
+        "plus 100": lambda w: loss(w) + 100,
+        "minus 1000": lambda w: loss(w) - 1000,
+        # As a loss that is measured from where each step starts.
+        "always 0": lambda w: loss(w) - jax.lax.stop_gradient(loss(w)),
     }
+    step = optaxls.make_step(losses[kind], optimizer)
 
     def one(carry, _):
-        w, state = carry
-        value_fn = losses[kind](w)
-        value, grad = jax.value_and_grad(value_fn)(w)
-        updates, state = optimizer.update(
-            grad, state, w, value=value, grad=grad, value_fn=value_fn
-        )
-        w = optax.apply_updates(w, updates)
-        return (w, state), (w, optaxls.metrics(state)["num_trials"])
+        result = step(*carry)
+        return (result.params, result.opt_state), result.params
 
     w = jnp.zeros(2, dtype)
     run = jax.jit(lambda carry: jax.lax.scan(one, carry, length=num_steps)[1])
@@ -169,25 +163,19 @@ def minimise(kind, scale=1.0, direction=None, num_steps=300, dtype=jnp.float32):
 
 @pytest.mark.parametrize("scale", [1e-4, 1.0, 1e4])
 @pytest.mark.parametrize("direction", [None, optax.identity()], ids=["adam", "sgd"])
-def test_a_loss_measured_from_where_the_step_starts_is_minimised(direction, scale):
-    """Its value is 0 at every step, its gradient is not: nothing may be braked."""
-    w, _ = minimise("from where it starts", scale, direction)
+def test_a_loss_that_is_always_0_is_minimised(direction, scale):
+    """Its gradient is not 0: a loss that never changes does not limit the steps."""
+    w = minimise("always 0", scale, direction)
     np.testing.assert_allclose(w[-1], 3, atol=1e-2)
 
 
-def test_an_offset_of_the_loss_hardly_matters_to_auto():
-    """The brake asks for it, near 0 and for one batch; nothing else does."""
-    plain, some, more = (minimise(k)[0] for k in ("plain", "plus 100", "plus 1000"))
+def test_an_offset_of_the_loss_does_not_matter_to_auto():
+    plain, some, more = (minimise(k) for k in ("plain", "plus 100", "minus 1000"))
     for w in (plain, some, more):
         np.testing.assert_allclose(w[-1], 3, atol=1e-2)
-    np.testing.assert_allclose(plain[0], some[0], rtol=1e-3)
-    np.testing.assert_allclose(some, more, rtol=1e-3)
-
-
-def test_a_loss_that_is_always_0_is_searched_ten_times_and_then_minimised():
-    w, trials = minimise("always 0")
-    assert trials[:10].tolist() == [101] * 10 and not trials[10:].any()
-    np.testing.assert_allclose(w[-1], 3, atol=1e-2)
+    # Until a change of the loss is rounded.
+    np.testing.assert_allclose(plain[:20], some[:20], rtol=1e-3)
+    np.testing.assert_allclose(plain[:20], more[:20], rtol=1e-3)
 
 
 def hindsight_steps(losses, gradients, initial_step_size):
@@ -217,16 +205,16 @@ def test_a_batch_whose_promise_overflows_is_not_the_last_to_move():
     assert all(state.accepted and state.step_size > 1e-3 for state in states[8:])
 
 
-def test_a_direction_whose_squared_length_overflows_is_braked():
+def test_a_direction_whose_squared_length_overflows_is_limited():
     """Its length is infinite in float32; its slope is not."""
     tx = optaxls.scale_by_initial_step(optaxls.hindsight(initial_step_size=1e-21))
     w, g = jnp.zeros(2), jnp.ones(2)
     state = tx.init(w)
-    for value in (1.0, 1.0, 1e-3):
+    for value in (1.0, 1.001, 1.0):
         _, state = tx.update(-1e20 * g, state, w, value=jnp.float32(value), grad=g)
     promised = float(-state.step_size * state.slope)
-    most = float(state.initial_step.mean_abs_value) / 100
-    assert promised == pytest.approx(most, rel=1e-4)
+    # Four times the typical change of the loss, which is the last one too.
+    assert promised == pytest.approx(4e-3, rel=1e-2)
 
 
 def test_what_grow_remembers_never_comes_to_0():

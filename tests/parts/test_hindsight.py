@@ -25,14 +25,14 @@ def share(excess):
 def changed(climb, climbed, k):
     """The change of the logarithm of the step size."""
     slow = RATE / (k + 10)
-    fast = 3 * slow if climbed else max(3 * slow, RULE._FAST)
-    up = slow * share(TOLERANCE / 4 - climb) + fast * share(-climb - 3 * TOLERANCE)
+    fast = (slow if climbed else RULE._FAST) * share(-climb - 3 * TOLERANCE)
+    up = max(slow * share(TOLERANCE / 4 - climb), fast)
     return up - slow * (2 * share(climb - TOLERANCE) + 6 * share(climb - 3 * TOLERANCE))
 
 
 def first_step(d, w):
     moved = np.linalg.norm(w[d != 0])
-    from_zero = RULE._FROM_ZERO * math.sqrt(np.sum(d != 0))
+    from_zero = RULE._FROM_ZERO * math.sqrt(d.size)
     wanted = RULE._RELATIVE_LENGTH * moved if moved else from_zero
     return wanted / np.linalg.norm(d)
 
@@ -197,9 +197,9 @@ def test_a_step_that_was_never_too_long_grows_fast_late_in_a_run_too():
 def test_a_step_that_is_far_too_short_grows_late_in_a_run_too():
     steps, distance = trained(0.3, noise=0.3, num_steps=2000, changed_at=1000)
     before = jnp.median(steps[900:1000])
-    # By the fourth power of 2 at most.
-    assert jnp.max(steps[1000:]) > 5 * before
-    assert distance[-1] < 0.1 * distance[1000]
+    # In proportion to the number of steps.
+    assert jnp.max(steps[1000:]) > 1.8 * before
+    assert distance[-1] < 0.6 * distance[1000]
 
 
 def test_a_step_that_is_far_too_long_shrinks():
@@ -215,7 +215,7 @@ def test_an_old_overshoot_does_not_drive_the_step_to_zero():
     w, g, steps = jnp.array([0.0]), jnp.array([1.0]), []
     state = tx.init(w)
     update = jax.jit(lambda w, s: tx.update(-g, s, w, value=w[0], grad=g))
-    for k in range(200):
+    for k in range(400):
         w = w + (k == 10)
         updates, state = update(w, state)
         w = w + updates

@@ -225,7 +225,7 @@ def test_without_a_gradient_or_of_another_structure_nothing_is_changed():
 def test_auto_names_all_missing_arguments_at_once():
     optimizer, w = optaxls.auto(), jnp.ones(2)
     state = optimizer.init(w)
-    with pytest.raises(TypeError, match="auto: update.. needs 'value'\\. "):
+    with pytest.raises(TypeError, match=r"auto: update\(\) needs 'value'\. "):
         optimizer.update(w, state, w, grad=w)
-    with pytest.raises(TypeError, match="'value' and 'grad'\\. "):
+    with pytest.raises(TypeError, match="'value' and 'grad'"):
         optimizer.update(w, state, w)

@@ -22,7 +22,9 @@ def own_length(params, displacement):
 
 RULES = {
     "hindsight": lambda metric: optaxls.scale_by_initial_step(
-        optaxls.hindsight(), metric=metric
+        # Without it the first step depends on the length of the params.
+        optaxls.hindsight(initial_step_size=0.05),
+        metric=metric,
     ),
     "searched": lambda metric: optaxls.scale_by_line_search(
         optaxls.armijo(0.3), optaxls.constant(0.5), metric=metric

@@ -106,7 +106,7 @@ def _correction(memory: HindsightMemory, rate: Any, tolerance: Any) -> jax.Array
     """The change of the logarithm of the step size, from the climb in ``memory``.
 
     Between a quarter of the tolerance and the tolerance the step size stays as it is.
-    Beyond three tolerances it is far off, and changes four times as fast.
+    Beyond three tolerances it is far too long, and shrinks four times as fast.
     """
     climb, climbed = memory.climb, memory.climbed
     count = memory.num_steps.astype(climb.dtype)
@@ -255,12 +255,12 @@ def hindsight(
       twelve decades is ignored.
 
     State:
-      ``climb`` (c), ``climbed``, ``last_value``, ``mean_change``, ``hindsight_step`` and
-      ``recent_step``, scalars; ``mean_params``, like params, float32 or wider;
+      ``climb`` (c), ``climbed``, ``last_value``, ``mean_change``, ``hindsight_step``
+      and ``recent_step``, scalars; ``mean_params``, like params, float32 or wider;
       ``num_averaged`` and ``num_steps``, int32. A batch that is not finite changes none
       of them.
-      ``climb`` (c), ``climbed``, ``last_value``, ``mean_change``, ``hindsight_step``,
-      ``recent_step``, scalars; ``mean_params``, like params, float32 or wider;
+
+    Raises:
       ValueError: an argument lies outside its range.
 
     Cost:

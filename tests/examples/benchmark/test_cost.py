@@ -15,7 +15,7 @@ MLP = TINY["MLP"]
 # Wide enough that a copy of the params shows in the memory.
 WIDE = cost_models.tasks()["MLP"]
 
-SEARCHING = [cost_steps.one_trial(), cost_steps.auto(), *cost_steps.searches()]
+SEARCHING = [cost_steps.one_trial(), *cost_steps.searches()]
 every_search = pytest.mark.parametrize("contender", SEARCHING, ids=lambda c: c.name)
 
 
@@ -49,15 +49,13 @@ def test_a_forced_step_makes_one_trial_and_compiles_one_program(reset):
     assert runner.programs() == 1
 
 
-def test_auto_searches_in_its_first_step_only_and_compiles_one_program():
+def test_auto_evaluates_nothing_besides_the_gradient_and_compiles_one_program():
     contender = cost_steps.auto()
+    assert cost_programs.products_in_branches(contender, MLP) == 0
     step, carry = contender.jitted(MLP), contender.start(MLP, MLP.params())
-    trials = []
     for _ in range(3):
         carry, _ = step(carry, MLP.batch)
-        trials.append(int(optax.tree.get(carry[1], "num_trials")))
-    assert trials[0] > 1
-    assert trials[1:] == [0, 0]
+        assert optax.tree.get(carry[1], "num_trials") == 0
     assert step._cache_size() == 1
 
 
@@ -69,10 +67,10 @@ def test_a_search_needs_less_than_a_copy_of_the_params():
     assert more <= 0.75 * cost_programs.param_bytes(WIDE)
 
 
-def test_auto_carries_one_copy_of_the_params_more_than_adam():
+def test_auto_carries_two_copies_of_the_params_more_than_adam():
     state = cost_programs.state_bytes
     more = state(cost_steps.auto(), WIDE) - state(cost_steps.adam(), WIDE)
-    assert more <= cost_programs.param_bytes(WIDE) + 100
+    assert more <= 2 * cost_programs.param_bytes(WIDE) + 100
 
 
 def test_several_seeds_train_as_each_alone():
