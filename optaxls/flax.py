@@ -177,7 +177,7 @@ def eval_model(model: nnx.Module, optimizer: nnx.Optimizer) -> Any:
       ...     return jnp.mean((model(x) - y) ** 2)
       >>> for _ in range(3):
       ...     value, grads = nnx.value_and_grad(loss_fn)(model)
-      ...     optimizer.update(model, grads, value=value, grad=grads)
+      ...     _ = optimizer.update(model, grads, value=value, grad=grads)
       >>> average = eval_model(model, optimizer)
       >>> bool(average.bias[0] != model.bias[0])
       True

@@ -15,9 +15,9 @@ class Run(NamedTuple):
     """What a run left behind.
 
     Attributes:
-        params: after the last step.
-        loss: `full_loss` before the first step and after every `every` steps,
-            `(steps // every + 1,)`.
+        params: to evaluate, after the last step: an average for `auto`.
+        loss: `full_loss` of such params before the first step and after every `every`
+            steps, `(steps // every + 1,)`.
         metrics: of every step, `(steps,)` each: `value` (the loss of the batch),
             and for our optimizers `step_size`, `num_trials`, `accepted`, ...
     """
@@ -55,11 +55,15 @@ def scanned(
 
     def block(carry, batches):
         carry, told = jax.lax.scan(one, carry, batches)
-        return carry, (full_loss(carry[0]), told)
+        return carry, (full_loss(evaluated(carry)), told)
+
+    def evaluated(carry):
+        params, opt_state = carry
+        return optaxls.eval_params(opt_state, params)
 
     carry = (params, optimizer.init(params))
-    (end, _), (losses, told) = jax.lax.scan(block, carry, blocks)
-    return end, jnp.concatenate([full_loss(params)[None], losses]), told
+    carry, (losses, told) = jax.lax.scan(block, carry, blocks)
+    return evaluated(carry), jnp.concatenate([full_loss(params)[None], losses]), told
 
 
 def train(

@@ -50,8 +50,7 @@ class Classification:
         self._network = Network(lambda rngs: make(shape, dataset.num_classes, rngs))
         self._sums = jax.jit(self._sums_of_batch, out_shardings=processes.replicated())
         self._statistics = jax.jit(
-            lambda *arguments: self.loss_fn(*arguments, jax.random.key(0))[1],
-            out_shardings=processes.replicated(),
+            self._statistics_of_batch, out_shardings=processes.replicated()
         )
 
     def init(self, key: jax.Array) -> tuple[nnx.State, nnx.State]:
@@ -120,6 +119,10 @@ class Classification:
         right = (logits.argmax(-1) == batch["y"]).astype(jnp.float32)
         losses = _cross_entropy(logits, batch["y"])
         return jnp.stack([losses @ weight, right @ weight, weight.sum()])
+
+    def _statistics_of_batch(self, params, model_state, batch) -> nnx.State:
+        """The model state after a forward pass in training mode."""
+        return self.loss_fn(params, model_state, batch, jax.random.key(0))[1]
 
     def _means(
         self, params: nnx.State, model_state: nnx.State, part: batching.Arrays

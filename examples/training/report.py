@@ -27,7 +27,8 @@ def table(results: Sequence[Result], scores: Sequence[str]) -> str:
     lines.insert(1, "  ".join("-" * width for width in widths))
     lines += [
         "",
-        "train loss: over the full training set, at the end. Trials: step sizes that a",
+        "train loss: over the full training set, at the end. It and the scores are",
+        "those of optaxls.eval_params: an average, for auto. Trials: step sizes that a",
         f"step's line search tried. Forward passes: a gradient counts {GRADIENT_COST};"
         " a trial counts 1,",
         f"or {GRADIENT_COST} where it needs a gradient (sls_extragradient). Seconds:"

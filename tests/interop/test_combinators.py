@@ -171,7 +171,7 @@ COMBINATORS = [
     Row(
         "averages of the params",
         WORKS,
-        "outside: `incremental_update`, or `ema` fed the params",
+        "`tail_averaged`; or outside: `incremental_update`, `ema` fed the params",
         "test_averages_of_the_params",
     ),
     Row(

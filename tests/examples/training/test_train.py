@@ -266,12 +266,13 @@ def test_damaged_checkpoint_is_refused(python, finished):
 def test_a_residual_network_with_batch_norm_learns(command, small_npz, tmp_path):
     """Through the same command: its running statistics serve the evaluation."""
     given = ("--data", small_npz, "--model", "resnet", "--epochs", "12")
-    given += ("--batch-size", "20", "--optimizer", "ponos")
+    given += ("--batch-size", "20", "--optimizer", "ponos", "--compare", "auto")
     assert command(*given, "--out", "run").code == 0
     numbers = json.loads((tmp_path / "run" / "results.json").read_text())
-    ponos = numbers["optimizers"][0]
-    assert ponos["optimizer"] == "ponos" and ponos["train_loss"] < 0.3
-    assert ponos["scores"]["test accuracy (%)"] > 70
+    assert [found["optimizer"] for found in numbers["optimizers"]] == ["ponos", "auto"]
+    for found in numbers["optimizers"]:
+        assert found["train_loss"] < 0.3
+        assert found["scores"]["test accuracy (%)"] > 70
 
 
 @pytest.mark.slow
@@ -282,7 +283,7 @@ def test_default_run_reaches_the_promised_accuracy(command, tmp_path):
     assert list(runs) == ["auto", "adam", "ponos"]
     for name in ("auto", "ponos"):
         assert runs[name]["scores"]["test accuracy (%)"] >= 97
-    assert runs["auto"]["median_trials"] == 0 and runs["ponos"]["median_trials"] == 1
-    # A few trials on the first step are all that auto costs more.
-    assert runs["auto"]["forward_passes"] < 1.02 * runs["adam"]["forward_passes"]
+    assert runs["auto"]["median_trials"] is None
+    assert runs["ponos"]["median_trials"] == 1
+    assert runs["auto"]["forward_passes"] == runs["adam"]["forward_passes"]
     assert runs["ponos"]["forward_passes"] < 2 * runs["adam"]["forward_passes"]
