@@ -34,6 +34,7 @@ KINDS: dict[str, Any] = {
     "mean_steepness": DIFFERENCE,
     "mean_change": DIFFERENCE,
     "last_value": LOSS,
+    "early_value": LOSS,
     "last_grad": DIFFERENCE,
     "first_moment": DIFFERENCE,
     "trace": DIFFERENCE,

@@ -16,6 +16,8 @@ _RELATIVE_LENGTH = 0.06
 _FROM_ZERO = 1e-3
 # The fastest growth of the first step size, as a change of its logarithm.
 _FAST = 0.2
+# So many of the first losses tell where the loss was before training.
+_EARLY = 10
 # A step promises at most so many times the typical change of the loss between batches.
 _MOST_CHANGES = 4
 
@@ -29,7 +31,8 @@ class HindsightMemory(NamedTuple):
     tolerance.
 
     ``last_value``: the loss of the last batch. ``mean_change``: the typical absolute
-    change of the loss from one batch to the next.
+    change of the loss from one batch to the next. ``mean_value``: the running mean of
+    the loss. ``early_value``: that of the first ten batches, or where it last diverged.
 
     ``hindsight_step``: the step size that the next correction starts from.
     ``recent_step``: the longest step size taken lately. ``num_averaged``: the number of
@@ -41,6 +44,8 @@ class HindsightMemory(NamedTuple):
     climbed: jax.Array
     last_value: jax.Array
     mean_change: jax.Array
+    mean_value: jax.Array
+    early_value: jax.Array
     hindsight_step: jax.Array
     recent_step: jax.Array
     num_averaged: jax.Array
@@ -97,9 +102,21 @@ def _with_value(
     mean = decay * old + (1 - decay) * at_most_tenfold(change, old)
     # A change of exactly 0 is a rounded one. It would make later steps short.
     mean = jnp.where(change > 0, mean, old)
+    mean = jnp.where(old > 0, mean, change)
+    # The plain mean of the first few.
+    count = memory.num_steps.astype(old.dtype) + 1
+    kept = jnp.minimum(decay, 1 - 1 / count)
+    above = at_most_tenfold(value - memory.mean_value, mean)
+    mean_value = memory.mean_value + (1 - kept) * above
+    early = jnp.where(count > _EARLY, memory.early_value, mean_value)
     return memory._replace(
-        last_value=value, mean_change=jnp.where(old > 0, mean, change)
+        last_value=value, mean_change=mean, mean_value=mean_value, early_value=early
     )
+
+
+def _diverges(memory: HindsightMemory) -> jax.Array:
+    """Whether the loss is above that of the first batches by more than its changes."""
+    return memory.mean_value - memory.early_value > memory.mean_change
 
 
 def _correction(memory: HindsightMemory, rate: Any, tolerance: Any) -> jax.Array:
@@ -165,8 +182,17 @@ def _looked_back(
     """The memory with a new batch in its averages, and the corrected step size."""
     climb = _mean_climb(memory, _climb(memory, origin), decay)
     after = _with_value(memory._replace(climb=climb), origin.value, decay)
-    after = after._replace(climbed=memory.climbed | (climb > tolerance))
+    # Steps that let the loss rise above its start are too long in any case. The next
+    # rise counts from here: a loss that stays high must not shorten the steps for ever,
+    # nor must a mean that still follows a loss that rose once.
+    diverges = _diverges(after)
+    climb = jnp.where(diverges, 1, climb)
+    risen = jnp.maximum(after.mean_value, after.last_value)
+    early = jnp.where(diverges, risen, after.early_value)
+    climbed = memory.climbed | (climb > tolerance)
+    after = after._replace(climb=climb, climbed=climbed, early_value=early)
     change = _correction(after, rate, tolerance)
+    change = jnp.where(diverges, -jnp.log(2.0), change)
     return after, memory.hindsight_step * jnp.exp(change)
 
 
@@ -228,6 +254,10 @@ def hindsight(
     ``tolerance`` and :math:`\beta` is ``decay``. Between :math:`\tau/4` and
     :math:`\tau` the step size stays as it is: where batches disagree, long steps climb
     a little, and an average of the iterates is better than shorter steps.
+
+    If the mean loss is above that of the first ten batches by more than the typical
+    change of the loss, the steps let it diverge. Then the step size is halved, c is 1,
+    and the next rise counts from there.
 
     Where :math:`c > 3\tau`, the mean starts anew from the present params. Far too long
     steps leave an offset that goes on climbing, however short later steps are. Until c
@@ -295,7 +325,9 @@ def hindsight(
         )
         none, no = jnp.zeros((), jnp.int32), jnp.zeros((), bool)
         mean = trees.wide(params)
-        return HindsightMemory(mean, zero, no, zero, zero, first, zero, none, none)
+        return HindsightMemory(
+            mean, zero, no, zero, zero, zero, zero, first, zero, none, none
+        )
 
     def observe(memory: HindsightMemory, origin: Origin) -> _Observed:
         begins = memory.num_steps == 0
@@ -309,7 +341,8 @@ def hindsight(
             )
         after, corrected = _looked_back(memory, origin, rate, tolerance, decay)
         # Before the first step there is nothing to look back on.
-        started = memory._replace(last_value=origin.value)
+        value = origin.value.astype(memory.climb.dtype)
+        started = memory._replace(last_value=value, mean_value=value, early_value=value)
         after = trees.select(begins, started, after)
         return _Observed(memory, after, jnp.where(begins, first, corrected))
 
