@@ -47,7 +47,8 @@ def oracle(gradients, directions, values, w, first):
     recent, typical, last = 0.0, 0.0, values[0]
     mean_value = early = values[0]
     step_size, steps = first, []
-    for k, (g, d, value) in enumerate(zip(gradients, directions, values, strict=True)):
+    k = 0
+    for g, d, value in zip(gradients, directions, values, strict=True):
         slope, change = float(g @ d), abs(value - last)
         if k > 0:
             terms = g * (w - mean)
@@ -63,10 +64,10 @@ def oracle(gradients, directions, values, w, first):
             mean_value += max(1 - DECAY, 1 / (k + 1)) * above
             early = mean_value if k < RULE._EARLY else early
             diverges = mean_value - early > typical
-            climb = 1.0 if diverges else climb
             climbed = climbed or climb > TOLERANCE
             step_size *= 0.5 if diverges else math.exp(changed(climb, climbed, k))
-            early = max(mean_value, value) if diverges else early
+            if diverges:
+                climb, climbed, k = 1.0, False, 1
         elif first is None:
             step_size = first_step(d, w)
         applied = step_size
@@ -78,7 +79,7 @@ def oracle(gradients, directions, values, w, first):
         mean = mean + (w - mean) * 2 / (max(averaged, 1) + 1)
         recent = max(applied, DECAY * recent)
         step_size = min(step_size, 2 * recent)
-        w, last, averaged = w + applied * d, value, averaged + 1
+        w, last, averaged, k = w + applied * d, value, averaged + 1, k + 1
         steps.append((applied, w))
     return steps
 
@@ -204,11 +205,10 @@ def test_a_step_that_was_never_too_long_grows_fast_late_in_a_run_too():
 
 def test_a_step_that_is_far_too_short_grows_late_in_a_run_too():
     steps, distance = trained(0.3, noise=0.3, num_steps=2000, changed_at=1000)
-    # The loss that rose halves the step size first. It then grows in proportion to the
-    # number of steps.
-    lowest = jnp.min(steps[1000:1100])
-    assert jnp.max(steps[1900:]) > 1.6 * lowest
-    assert distance[-1] < 0.6 * distance[1000]
+    # The loss that rose halves the step size first, and makes the rule young again.
+    before = jnp.median(steps[900:1000])
+    assert jnp.max(steps[1000:]) > 10 * before
+    assert distance[-1] < 0.1 * distance[1000]
 
 
 def test_a_step_that_is_far_too_long_shrinks():

@@ -32,11 +32,12 @@ class HindsightMemory(NamedTuple):
 
     ``last_value``: the loss of the last batch. ``mean_change``: the typical absolute
     change of the loss from one batch to the next. ``mean_value``: the running mean of
-    the loss. ``early_value``: that of the first ten batches, or where it last diverged.
+    the loss. ``early_value``: that of the first ten batches.
 
     ``hindsight_step``: the step size that the next correction starts from.
     ``recent_step``: the longest step size taken lately. ``num_averaged``: the number of
-    iterates in ``mean_params``. ``num_steps``: the number of all steps.
+    iterates in ``mean_params``. ``num_steps``: the number of
+    steps since the start, or since the loss last rose above it.
     """
 
     mean_params: Any
@@ -182,17 +183,16 @@ def _looked_back(
     """The memory with a new batch in its averages, and the corrected step size."""
     climb = _mean_climb(memory, _climb(memory, origin), decay)
     after = _with_value(memory._replace(climb=climb), origin.value, decay)
-    # Steps that let the loss rise above its start are too long in any case. The next
-    # rise counts from here: a loss that stays high must not shorten the steps for ever,
-    # nor must a mean that still follows a loss that rose once.
+    # Steps that let the loss rise above its start are too long, or the data are others.
+    # Then the count of steps starts anew, and corrections are as fast as at first.
     diverges = _diverges(after)
-    climb = jnp.where(diverges, 1, climb)
-    risen = jnp.maximum(after.mean_value, after.last_value)
-    early = jnp.where(diverges, risen, after.early_value)
     climbed = memory.climbed | (climb > tolerance)
-    after = after._replace(climb=climb, climbed=climbed, early_value=early)
-    change = _correction(after, rate, tolerance)
-    change = jnp.where(diverges, -jnp.log(2.0), change)
+    after = after._replace(
+        climb=jnp.where(diverges, 1, climb),
+        climbed=climbed & ~diverges,
+        num_steps=jnp.where(diverges, 1, memory.num_steps),
+    )
+    change = jnp.where(diverges, -jnp.log(2.0), _correction(after, rate, tolerance))
     return after, memory.hindsight_step * jnp.exp(change)
 
 
@@ -215,7 +215,7 @@ def _committed(
         hindsight_step=jnp.where(searched, applied, limited),
         recent_step=recent,
         num_averaged=trees.one_more(counted),
-        num_steps=trees.one_more(before.num_steps),
+        num_steps=trees.one_more(after.num_steps),
     )
     # Without a step the averages stay as they were. The next step starts where the
     # failed search ended, unless that lies many decades down: then the batch was at
@@ -255,9 +255,9 @@ def hindsight(
     :math:`\tau` the step size stays as it is: where batches disagree, long steps climb
     a little, and an average of the iterates is better than shorter steps.
 
-    If the mean loss is above that of the first ten batches by more than the typical
-    change of the loss, the steps let it diverge. Then the step size is halved, c is 1,
-    and the next rise counts from there.
+    If the mean loss is above that of the first ten batches by more than its typical
+    change, the steps let it diverge, or the data are others. Then the step size is
+    halved, c is 1, and k is 1 again.
 
     Where :math:`c > 3\tau`, the mean starts anew from the present params. Far too long
     steps leave an offset that goes on climbing, however short later steps are. Until c
