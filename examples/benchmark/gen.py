@@ -81,9 +81,11 @@ def gen(
             at = optax.tree.sub(params, state.last)
             behind = optax.tree.sub(at, state.last)
             # With batch statistics the function returns them beside the loss.
-            losses = [jax.tree.leaves(extra["value_fn"](w))[0] for w in (behind, at)]
+            before, here = (
+                jax.tree.leaves(extra["value_fn"](w))[0] for w in (behind, at)
+            )
             scale = 1 - state.count / num_steps if num_steps else 1.0
-            size = _refitted(state.step_size, scale, *losses, extra["value"])
+            size = _refitted(state.step_size, scale, before, here, extra["value"])
             return size.astype(state.step_size.dtype)
 
         judges = (state.count > 0) & (state.count % every == 0)
