@@ -36,8 +36,8 @@ class HindsightMemory(NamedTuple):
 
     ``hindsight_step``: the step size that the next correction starts from.
     ``recent_step``: the longest step size taken lately. ``num_averaged``: the number of
-    iterates in ``mean_params``. ``num_steps``: the number of
-    steps since the start, or since the loss last rose above it.
+    iterates in ``mean_params``. ``num_steps``: that of the steps since the start, or
+    since the loss last rose above it.
     """
 
     mean_params: Any
