@@ -21,3 +21,13 @@ def find_reports(state: Any) -> list[Any]:
     """
     nodes = jax.tree.leaves(state, is_leaf=is_report)
     return [node for node in nodes if is_report(node)]
+
+
+def require_reports(caller: str, state: Any) -> None:
+    """Raises TypeError, naming ``caller``, if the state of ``step_rule`` has none."""
+    if not find_reports(state):
+        raise TypeError(
+            f"{caller}: step_rule must hold scale_by_line_search(...), "
+            "scale_by_initial_step(...) or an optimizer of optaxls, "
+            f"got the state {state!r}"
+        )

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import optax
 
 from optaxls._core import checks, trees
-from optaxls._core.reports import find_reports
+from optaxls._core.reports import find_reports, require_reports
 from optaxls.parts.types import Params
 
 
@@ -60,12 +60,7 @@ def decayed(
 
     def init(params: Params) -> Any:
         state = rule.init(params)
-        if not find_reports(state):
-            raise TypeError(
-                "decayed: step_rule must hold scale_by_line_search(...), "
-                "scale_by_initial_step(...) or an optimizer of optaxls, "
-                f"got the state {state!r}"
-            )
+        require_reports("decayed", state)
         return state
 
     def update(

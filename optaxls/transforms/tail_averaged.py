@@ -8,7 +8,7 @@ import optax
 
 from optaxls._core import checks, trees
 from optaxls._core.arguments import hold_integers
-from optaxls._core.reports import find_reports
+from optaxls._core.reports import find_reports, require_reports
 from optaxls.parts.initial_steps.hindsight import HindsightMemory
 
 # After so many batches in a row without a finite loss, the params are taken back.
@@ -117,12 +117,7 @@ def tail_averaged(
 
     def init(params: Any) -> TailAverageState:
         state = rule.init(params)
-        if not find_reports(state):
-            raise TypeError(
-                "tail_averaged: step_rule must hold scale_by_line_search(...), "
-                "scale_by_initial_step(...) or an optimizer of optaxls, "
-                f"got the state {state!r}"
-            )
+        require_reports("tail_averaged", state)
         none = jnp.zeros((), jnp.int32)
         power_ = jnp.asarray(power, trees.scalar_dtype(params))
         average = trees.fresh((trees.wide(params), none, none, power_))
