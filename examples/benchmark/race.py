@@ -5,7 +5,7 @@ Cost is counted in forward passes: a gradient is three, a trial one. All get wha
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -95,6 +95,21 @@ def _told(
     return train, task.problem.valid_loss(variables, data.x_valid, data.y_valid)
 
 
+def _batch_loss(task: Task, data: _Data, key: jax.Array) -> Callable[..., Any]:
+    """The loss of a batch, and its new statistics, from its rows and its number."""
+
+    def loss(params: Any, statistics: Any, rows: jax.Array, number: jax.Array) -> Any:
+        variables, drawn = (
+            {"params": params, **statistics},
+            jax.random.fold_in(key, number),
+        )
+        return task.problem.loss(
+            variables, data.x_train[rows], data.y_train[rows], drawn
+        )
+
+    return loss
+
+
 def _train(
     task: Task,
     contender: Contender,
@@ -107,15 +122,7 @@ def _train(
     optimizer = contender.make(size, task)
     budget = GRADIENT_COST * task.num_steps
 
-    def loss(params: Any, statistics: Any, rows: jax.Array, number: jax.Array) -> Any:
-        variables, drawn = (
-            {"params": params, **statistics},
-            jax.random.fold_in(key, number),
-        )
-        return task.problem.loss(
-            variables, data.x_train[rows], data.y_train[rows], drawn
-        )
-
+    loss = _batch_loss(task, data, key)
     step = optaxls.make_step(loss, optimizer, has_aux=True)
 
     def one(run: _Runner, batch: tuple[jax.Array, jax.Array]) -> tuple[_Runner, None]:
