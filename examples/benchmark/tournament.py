@@ -1,6 +1,5 @@
 """All races of a task, and all tasks: processes side by side, results as they come."""
 
-import concurrent.futures
 import multiprocessing
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -92,6 +91,11 @@ def run_task(name: str, table: Table, seeds: int) -> dict[str, Any]:
     return store.kept(result, table.columns)
 
 
+def _named(job: tuple[str, Table, int]) -> tuple[str, dict[str, Any]]:
+    """The races of a job, with the name of their task."""
+    return job[0], run_task(*job)
+
+
 def _missing(
     names: Sequence[str], table: Table, races: Races, again: Sequence[str]
 ) -> dict[str, Table]:
@@ -143,20 +147,14 @@ def run(
     missing = _missing(names, table, races, again)
     given = os.environ.get("XLA_FLAGS", "").replace(WORKER_FLAGS, "").strip()
     os.environ["XLA_FLAGS"] = f"{given} {WORKER_FLAGS}".strip()
+    # Not concurrent.futures: with `max_tasks_per_child` its pool may stop handing out
+    # tasks (https://github.com/python/cpython/issues/115634).
     context = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(
-        workers, context, max_tasks_per_child=1
-    ) as pool:
-        running = {
-            pool.submit(run_task, name, left, seeds): name
-            for name, left in missing.items()
-        }
-        done = concurrent.futures.as_completed(running)
-        for future in tqdm(done, total=len(running), desc="tasks", disable=not running):
-            if future.exception() is not None:
-                # Else the others would be raced to the end before anybody hears of it.
-                pool.shutdown(cancel_futures=True)
-            races = Races(made, _merged(races, running[future], future.result()))
+    with context.Pool(workers, maxtasksperchild=1) as pool:
+        jobs = [(name, left, seeds) for name, left in missing.items()]
+        done = pool.imap_unordered(_named, jobs)
+        for name, result in tqdm(done, total=len(jobs), desc="tasks", disable=not jobs):
+            races = Races(made, _merged(races, name, result))
             store.write(file, races)
     there = {name: races.results[name] for name in names if name in races.results}
     return Races(races.made, there)
