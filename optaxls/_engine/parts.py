@@ -2,6 +2,9 @@
 
 from typing import Any, NamedTuple
 
+import jax
+import numpy as np
+
 from optaxls.parts.types import Condition, Gate, InitialStep, Memory, Path, Search
 
 
@@ -31,3 +34,30 @@ def init_memories(parts: Parts, params: Any) -> Memories:
         parts.initial_step.init(params),
         parts.gate.init(params),
     )
+
+
+def _described(memory: Memory) -> str:
+    kinds = jax.tree.map(lambda leaf: jax.typeof(leaf).str_short(), memory)
+    return str(kinds)
+
+
+def require_like(part: str, new: Memory, old: Memory) -> None:
+    """Raises TypeError, naming the part, if its new memory differs in kind from the old.
+
+    Structure and shapes have to be the same. A float may become a narrower float, but
+    not an integer: the state would be cast without a word.
+    """
+    same = jax.tree.structure(new) == jax.tree.structure(old)
+    pairs = zip(jax.tree.leaves(new), jax.tree.leaves(old), strict=False)
+    for now, before in pairs if same else ():
+        kinds = jax.typeof(now), jax.typeof(before)
+        same &= kinds[0].shape == kinds[1].shape
+        # Typed keys have dtypes of their own.
+        same &= kinds[0].dtype == kinds[1].dtype or np.can_cast(
+            *(kind.dtype for kind in kinds), "same_kind"
+        )
+    if not same:
+        raise TypeError(
+            f"{part}: commit must return a memory of the same structure, shapes and "
+            f"dtypes as init, got {_described(new)} after {_described(old)}"
+        )

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from optaxls._core import trees
 from optaxls._core.loss import unknown_value
-from optaxls._engine.parts import Memories, Parts
+from optaxls._engine.parts import Memories, Parts, require_like
 from optaxls._engine.problem import make_problem
 from optaxls.parts.types import (
     Displacement,
@@ -165,6 +165,8 @@ def take_step(
         parts.initial_step.commit(observed.initial_step, origin, outcome),
         parts.gate.commit(observed.gate, origin, outcome),
     )
+    for part, memory, old in zip(Memories._fields, new, memories, strict=True):
+        require_like(part, memory, old)
     updates, outcome = _apply(origin, parts.path, outcome, choose)
     return Step(updates, outcome, trees.select(finite, new, memories))
 
@@ -186,5 +188,6 @@ def take_untested_step(
     descends = finite & _promises(origin, path, proposal)
     outcome = _outcome(origin, path, _untested(origin, proposal), descends)
     new = initial_step.commit(observed, origin, outcome)
+    require_like("initial_step", new, memory)
     updates, outcome = _apply(origin, path, outcome, choose)
     return Step(updates, outcome, trees.select(finite, new, memory))

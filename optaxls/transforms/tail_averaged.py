@@ -18,13 +18,13 @@ _PATIENCE = 2
 class TailAverageState(NamedTuple):
     """The state of ``step_rule``, the average of the params, and two counts.
 
-    ``num_averaged`` iterates are in ``tail_mean``. The last ``num_non_finite`` batches
+    ``num_in_tail`` iterates are in ``tail_mean``. The last ``num_non_finite`` batches
     had no finite loss or slope.
     """
 
     step_rule: Any
     tail_mean: Any
-    num_averaged: jax.Array
+    num_in_tail: jax.Array
     num_non_finite: jax.Array
     power: jax.Array
 
@@ -41,7 +41,7 @@ class TailAverageState(NamedTuple):
 def _weight(state: TailAverageState) -> jax.Array:
     """The weight of the next iterate: (p + 1) / (k + p) for the k-th."""
     power = state.power
-    return (power + 1) / (state.num_averaged.astype(power.dtype) + 1 + power)
+    return (power + 1) / (state.num_in_tail.astype(power.dtype) + 1 + power)
 
 
 def _halved(state: Any, halve: jax.Array) -> Any:
@@ -87,7 +87,7 @@ def tail_averaged(
 
     State:
       ``step_rule``, its state; ``tail_mean``, like params, float32 or wider;
-      ``num_averaged`` and ``num_non_finite``, int32; ``power``.
+      ``num_in_tail`` and ``num_non_finite``, int32; ``power``.
 
     Raises:
       ValueError: ``power`` lies outside its range.
@@ -133,13 +133,13 @@ def tail_averaged(
         mean = trees.toward(state.tail_mean, _weight(state), params)
         mean = trees.select(finite, mean, state.tail_mean)
         failures = jnp.where(finite, 0, trees.one_more(state.num_non_finite))
-        back = (failures >= _PATIENCE) & (state.num_averaged > 0)
+        back = (failures >= _PATIENCE) & (state.num_in_tail > 0)
         way = hold_integers(trees.difference(mean, params), params)
         updates = trees.select(back, way, updates)
         new = TailAverageState(
             _halved(inner, back),
             mean,
-            state.num_averaged + finite,
+            state.num_in_tail + finite,
             jnp.where(back, 0, failures),
             state.power,
         )

@@ -40,7 +40,7 @@ def test_it_is_the_weighted_mean_of_all_params_the_present_ones_included(power):
         state, w = moved_by(points[:k], power)
         found = optaxls.eval_params(state, w)
         np.testing.assert_allclose(found, weighted_mean(points[:k], power), 1e-5, 1e-6)
-        assert state.num_averaged == k - 1
+        assert state.num_in_tail == k - 1
     np.testing.assert_allclose(
         state.tail_mean, weighted_mean(points[:-1], power), 1e-5, 1e-6
     )
