@@ -42,7 +42,7 @@ def _described(memory: Memory) -> str:
 
 
 def require_like(part: str, new: Memory, old: Memory) -> None:
-    """Raises TypeError, naming the part, if its new memory differs in kind from the old.
+    """Raises TypeError, naming the part, if its new memory is of another kind.
 
     Structure and shapes have to be the same. A float may become a narrower float, but
     not an integer: the state would be cast without a word.
@@ -50,12 +50,10 @@ def require_like(part: str, new: Memory, old: Memory) -> None:
     same = jax.tree.structure(new) == jax.tree.structure(old)
     pairs = zip(jax.tree.leaves(new), jax.tree.leaves(old), strict=False)
     for now, before in pairs if same else ():
-        kinds = jax.typeof(now), jax.typeof(before)
-        same &= kinds[0].shape == kinds[1].shape
-        # Typed keys have dtypes of their own.
-        same &= kinds[0].dtype == kinds[1].dtype or np.can_cast(
-            *(kind.dtype for kind in kinds), "same_kind"
-        )
+        to, fro = jax.typeof(before), jax.typeof(now)
+        same &= fro.shape == to.shape
+        # Typed keys have dtypes of their own, of which NumPy knows nothing.
+        same &= fro.dtype == to.dtype or np.can_cast(fro.dtype, to.dtype, "same_kind")
     if not same:
         raise TypeError(
             f"{part}: commit must return a memory of the same structure, shapes and "
