@@ -49,6 +49,8 @@ from optaxls.transforms.untested import scale_by_initial_step as scale_by_initia
 from optaxls.directions.adam_moments import adam_moments as adam_moments
 from optaxls.directions.cautious import cautious as cautious
 from optaxls.directions.guarded import guarded as guarded
+from optaxls.directions.curvature.damping import Damping as Damping
+from optaxls.directions.curvature.damping import adapted_damping as adapted_damping
 from optaxls.directions.curvature.lbfgs import lbfgs_pairs as lbfgs_pairs
 from optaxls.directions.curvature.newton import (
     scale_by_hessian_free as scale_by_hessian_free,
