@@ -25,6 +25,8 @@ from optaxls.optimizers.sps import sps as sps
 # Training: for the loop around an optimizer.
 from optaxls.training.accumulate import accumulate as accumulate
 from optaxls.training.evaluation import eval_params as eval_params
+from optaxls.training.growing import GrowingBatches as GrowingBatches
+from optaxls.training.growing import growing_batches as growing_batches
 from optaxls.training.metrics import metrics as metrics
 from optaxls.training.step import StepResult as StepResult
 from optaxls.training.step import make_step as make_step

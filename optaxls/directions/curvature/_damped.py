@@ -21,6 +21,7 @@ from optaxls.directions.curvature.damping import Damping
 from optaxls.directions.pairs import DirectionPair, Directions
 from optaxls.parts.types import Memory, Params
 
+
 class CurvatureReport(NamedTuple):
     """What the last step met: scalars, which ``metrics`` shows.
 
@@ -52,13 +53,13 @@ def _keep(memory: Memory, ratio: jax.Array) -> Memory:
 
 
 def as_damping(damping: Any) -> Damping:
-    """The damping that a number, a schedule or a ``Damping`` stands for."""
+    """Makes a ``Damping`` of a number or a schedule."""
     if isinstance(damping, Damping):
         return damping
     if callable(damping):
         return Damping(
             lambda dtype: ScheduledDampingMemory(jnp.zeros((), jnp.int32)),
-            lambda memory: damping(memory.num_steps),
+            lambda memory: jnp.asarray(damping(memory.num_steps)),
             lambda memory, ratio: ScheduledDampingMemory(
                 trees.one_more(memory.num_steps)
             ),
@@ -68,7 +69,7 @@ def as_damping(damping: Any) -> Damping:
 
 
 def _product(name: str, params: Params, dtype: Any, given: dict[str, Any]) -> Product:
-    """Products with the Hessian, or with Gauss and Newton's matrix where it is known."""
+    """Products with the Hessian, or with the Gauss-Newton matrix where it is given."""
     own, predict_fn, prediction_loss_fn = map(
         given.get, ("curvature_value_fn", "predict_fn", "prediction_loss_fn")
     )
@@ -84,8 +85,8 @@ def _product(name: str, params: Params, dtype: Any, given: dict[str, Any]) -> Pr
     return gauss_newton_product(predict_fn, prediction_loss_fn, params, dtype)
 
 
-def _init(damping: Damping) -> Callable[[Params], CurvatureState]:
-    def init(params: Params) -> CurvatureState:
+def _init(damping: Damping) -> Callable[..., CurvatureState]:
+    def init(params: Any) -> CurvatureState:
         dtype = trees.scalar_dtype(params)
         zero, none, no = (jnp.zeros((), kind) for kind in (dtype, jnp.int32, bool))
         report = CurvatureReport(zero, zero, none, no)
@@ -105,7 +106,9 @@ def _ascent(
     grad = real_leaves(updates, dtype)
     if not grad:
         return updates, state.report._replace(damping=tau)
-    found = solve(_product(name, params, dtype, given), grad, tau)
+    leaves = trees.inexact_leaves(params)
+    eps = [float(jnp.finfo(jnp.result_type(leaf)).eps) for leaf in leaves]
+    found = solve(_product(name, params, dtype, given), grad, tau, eps)
     size = trees.sqnorm(found.direction, dtype)
     finite = jnp.isfinite(size) & jnp.isfinite(found.curvature)
     report = CurvatureReport(

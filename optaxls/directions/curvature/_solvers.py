@@ -26,12 +26,13 @@ class Solution(NamedTuple):
     negative_curvature: jax.Array
 
 
-def _plus(left: Reals, factor: jax.Array, other: Reals) -> Reals:
+def _plus(left: Reals, factor: jax.Array | int, other: Reals) -> Reals:
     return [a + factor * b for a, b in zip(left, other, strict=True)]
 
 
-# ``(product, gradient, tau) -> solution``.
-Solve = Callable[[Product, Reals, jax.Array], Solution]
+# ``(product, gradient, tau, eps) -> solution``, with ``eps`` the relative rounding error
+# of each leaf in the dtype of the params.
+Solve = Callable[[Product, Reals, jax.Array, list[float]], Solution]
 
 
 class _Progress(NamedTuple):
@@ -121,7 +122,10 @@ def by_products(max_steps: Any, forcing: Any) -> Solve:
     checks.require_integer("max_cg_steps", max_steps, 1)
     checks.require("forcing", forcing, "[0, 1)")
 
-    def solve(product: Product, right: Reals, damping: jax.Array) -> Solution:
+    def solve(
+        product: Product, right: Reals, damping: jax.Array, eps: list[float]
+    ) -> Solution:
+        del eps
         return conjugate_gradients(product, right, damping, max_steps, forcing)
 
     return solve
@@ -141,12 +145,19 @@ def _raised(matrix: jax.Array, right: jax.Array, damping: jax.Array) -> jax.Arra
     return jnp.matmul(vectors, shares, precision="highest")
 
 
-def dense(product: Product, right: Reals, damping: jax.Array) -> Solution:
+def dense(
+    product: Product, right: Reals, damping: jax.Array, eps: list[float]
+) -> Solution:
     """Solves by the factors of a matrix, by its eigenvalues where it is indefinite."""
     flat, unravel = ravel_pytree(right)
     identity = jnp.eye(len(flat), dtype=flat.dtype)
     columns = jax.vmap(lambda one: ravel_pytree(product(unravel(one)))[0])(identity)
     matrix = (columns + columns.T) / 2
+    if max(eps) > jnp.finfo(matrix.dtype).eps:
+        # In bfloat16 columns are off by this much: no smaller curvature is trusted.
+        pairs = zip(right, eps, strict=True)
+        errors = ravel_pytree([jnp.full_like(leaf, one) for leaf, one in pairs])[0]
+        matrix += jnp.diag(errors * jnp.linalg.norm(matrix))
     # Half of the damping decides, so that the rest bounds the direction's length.
     tested = jnp.linalg.cholesky(matrix + damping / 2 * identity)
     indefinite = jnp.all(jnp.isfinite(matrix)) & ~jnp.all(jnp.isfinite(tested))

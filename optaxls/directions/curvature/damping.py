@@ -64,10 +64,10 @@ def adapted_damping(
       max_damping: > 0, the largest tau.
 
     Returns:
-      A damping for ``newton`` and ``hessian_free``. It stays as it is where the step
-      was not tested, where the batch is not finite, and where the change that the model
-      foretells is within the rounding error of the loss. A failed search counts as a
-      small ratio.
+      A damping for ``newton`` and ``hessian_free``. A failed search counts as a small
+      ratio. The damping stays as it is after a step that was not tested, and on a batch
+      that is not finite. So it does where the model foretells a change within the
+      rounding error of the loss.
 
     State:
       ``next_damping``: tau of the next step, scalar.

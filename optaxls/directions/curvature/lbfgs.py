@@ -12,7 +12,7 @@ from optaxls.directions.pairs import DirectionPair, Directions
 from optaxls.parts.types import Params
 
 
-class PairsReport(NamedTuple):
+class _PairsReport(NamedTuple):
     """What ``metrics`` shows: how many pairs did not enter so far, int32."""
 
     num_skipped: jax.Array
@@ -28,7 +28,7 @@ class LbfgsState(NamedTuple):
     displacements: Params
     changes: Params
     curvatures: jax.Array
-    report: PairsReport
+    report: _PairsReport
 
 
 def _wide(leaf: Any) -> jax.Array:
@@ -96,7 +96,7 @@ def _entered(
     skipped = state.report.num_skipped
     skipped = jnp.where(skips, trees.one_more(skipped), skipped)
     kept = trees.select(accepted & good, new, state)
-    return kept._replace(report=PairsReport(skipped))
+    return kept._replace(report=_PairsReport(skipped))
 
 
 def lbfgs_pairs(*, memory_size: int = 10) -> DirectionPair:
@@ -151,7 +151,7 @@ def lbfgs_pairs(*, memory_size: int = 10) -> DirectionPair:
             )
 
         curvatures = jnp.zeros(memory_size, trees.scalar_dtype(params))
-        report = PairsReport(jnp.zeros((), jnp.int32))
+        report = _PairsReport(jnp.zeros((), jnp.int32))
         return trees.fresh(LbfgsState(memory(), memory(), curvatures, report))
 
     def update(
