@@ -146,11 +146,15 @@ def damped(
     return optax.GradientTransformationExtraArgs(_init(kind), update)
 
 
-def _ratio(report: Any, curvature: jax.Array) -> jax.Array:
-    """The change of the loss, divided by the one that the model foretold."""
+def _ratio(report: Any, curvature: jax.Array, given_value: Any) -> jax.Array:
+    """The change of the loss, divided by the one that the model foretold.
+
+    A loss that arrived in half precision has the rounding error of that.
+    """
     step_size, value = report.step_size, report.value
     foretold = step_size * (report.slope + step_size / 2 * curvature)
-    eps = jnp.finfo(value.dtype).eps
+    kinds = (jnp.result_type(one) for one in (value, given_value))
+    eps = max(jnp.finfo(jnp.promote_types(kind, jnp.float16)).eps for kind in kinds)
     known = (foretold < -8 * eps * jnp.abs(value)) & jnp.isfinite(report.trial_value)
     ratio = (report.trial_value - value) / jnp.where(known, foretold, -1)
     failed = ~report.accepted & (report.num_trials > 0)
@@ -171,9 +175,11 @@ def damped_pair(name: str, solve: Solve, damping: Any) -> DirectionPair:
     def tell(
         state: Any, displacement: Params, report: Any, params: Params, **given: Any
     ) -> Any:
-        del displacement, params, given
+        del displacement, params
         finite = jnp.isfinite(report.value) & jnp.isfinite(report.slope)
-        memory = kind.commit(state.memory, _ratio(report, state.report.curvature))
+        memory = kind.commit(
+            state.memory, _ratio(report, state.report.curvature, given["value"])
+        )
         return state._replace(memory=trees.select(finite, memory, state.memory))
 
     return DirectionPair(_init(kind), update, tell)

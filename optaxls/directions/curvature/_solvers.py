@@ -30,8 +30,8 @@ def _plus(left: Reals, factor: jax.Array | int, other: Reals) -> Reals:
     return [a + factor * b for a, b in zip(left, other, strict=True)]
 
 
-# ``(product, gradient, tau, eps) -> solution``, with ``eps`` the relative rounding error
-# of each leaf in the dtype of the params.
+# ``(product, gradient, tau, eps) -> solution``, with ``eps`` the rounding error of each
+# leaf, relative, in the dtype of the params.
 Solve = Callable[[Product, Reals, jax.Array, list[float]], Solution]
 
 
@@ -74,15 +74,19 @@ def conjugate_gradients(
     Not that of ``jax.scipy``: un-jitted, it compiles anew at every optimizer step.
     """
     dtype = right[0].dtype
-    square = trees.sqnorm(right, dtype)
+    start_sqnorm = trees.sqnorm(right, dtype)
     # The residual may be min(forcing, sqrt(norm)) times the norm of g.
-    share = jnp.minimum(jnp.asarray(forcing, dtype), square**0.25)
-    smallest = jnp.maximum(share, jnp.finfo(dtype).eps) ** 2 * square
+    share = jnp.minimum(jnp.asarray(forcing, dtype), start_sqnorm**0.25)
+    smallest = jnp.maximum(share, jnp.finfo(dtype).eps) ** 2 * start_sqnorm
 
     def body(carry: _Progress) -> _Progress:
-        image = product(carry.along)
+        square = trees.sqnorm(carry.along, dtype)
+        # Along a vector of length 1: in float16 a product of large ones overflows.
+        norm = jnp.sqrt(square)
+        image = product([leaf / norm for leaf in carry.along])
+        image = [norm * leaf for leaf in image]
         bend = trees.inner(carry.along, image, dtype)
-        damped = bend + damping * trees.sqnorm(carry.along, dtype)
+        damped = bend + damping * square
         negative = damped <= 0
         step = jnp.where(negative, 0, carry.sqnorm / jnp.where(negative, 1, damped))
         solution = _plus(carry.solution, step, carry.along)
@@ -100,9 +104,10 @@ def conjugate_gradients(
         unsolved = (carry.count < max_steps) & (carry.sqnorm > smallest)
         return unsolved & ~carry.negative
 
-    none, no = jnp.zeros_like(square, jnp.int32), jnp.zeros_like(square, bool)
+    zero = jnp.zeros_like(start_sqnorm)
     zeros = [jnp.zeros_like(leaf) for leaf in right]
-    start = _Progress(none, zeros, right, right, square, jnp.zeros_like(square), no)
+    none, no = zero.astype(jnp.int32), zero.astype(bool)
+    start = _Progress(none, zeros, right, right, start_sqnorm, zero, no)
     end = while_loop(goes_on, body, start)
     # d^T (B + tau I) d = d^T (g - r): no further product.
     solved = trees.inner(end.solution, _plus(right, -1, end.residual), dtype)
