@@ -25,6 +25,8 @@ from optaxls.optimizers.sps import sps as sps
 # Training: for the loop around an optimizer.
 from optaxls.training.accumulate import accumulate as accumulate
 from optaxls.training.evaluation import eval_params as eval_params
+from optaxls.training.growing import GrowingBatches as GrowingBatches
+from optaxls.training.growing import growing_batches as growing_batches
 from optaxls.training.metrics import metrics as metrics
 from optaxls.training.step import StepResult as StepResult
 from optaxls.training.step import make_step as make_step
@@ -49,6 +51,8 @@ from optaxls.transforms.untested import scale_by_initial_step as scale_by_initia
 from optaxls.directions.adam_moments import adam_moments as adam_moments
 from optaxls.directions.cautious import cautious as cautious
 from optaxls.directions.guarded import guarded as guarded
+from optaxls.directions.curvature.damping import Damping as Damping
+from optaxls.directions.curvature.damping import adapted_damping as adapted_damping
 from optaxls.directions.curvature.lbfgs import lbfgs_pairs as lbfgs_pairs
 from optaxls.directions.curvature.newton import (
     scale_by_hessian_free as scale_by_hessian_free,

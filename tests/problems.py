@@ -34,9 +34,9 @@ def _case(factory, uses, goes_on=False, /, **arguments) -> Case:
 
 _epoch = {"steps_per_epoch": 10.0}
 _known = {"growth_constant": 1.0, "smoothness": 4.0, "strong_convexity": 1.0}
+_adapted = {"damping": optaxls.adapted_damping(1.0)}
 
-# A new alias joins the contract by a line here.
-ALIASES: dict[str, Case] = {
+ALIASES: dict[str, Case] = {  # a new alias joins the contract by a line here
     "sls": _case(optaxls.sls, SEARCHED, **_epoch),
     "sls_keep": _case(optaxls.sls, SEARCHED, reset="keep", **_epoch),
     "sls_restart": _case(optaxls.sls, SEARCHED, reset="restart", **_epoch),
@@ -69,6 +69,10 @@ ALIASES: dict[str, Case] = {
     "salsa_ungated": _case(optaxls.salsa, SEARCHED, gated=False),
     "auto": _case(optaxls.auto, ("value", "grad"), True),
     "sign_descent": _case(optaxls.sign_descent, (), True, learning_rate=0.01),
+    "newton": _case(optaxls.newton, SEARCHED),
+    "hessian_free": _case(optaxls.hessian_free, SEARCHED),
+    "hessian_free_adapted": _case(optaxls.hessian_free, SEARCHED, **_adapted),
+    "stochastic_lbfgs": _case(optaxls.stochastic_lbfgs, SEARCHED, memory_size=4),
 }
 PARTS: dict[str, Case] = {
     "spectral": _case(bare_parts.spectral, SEARCHED),
@@ -77,10 +81,7 @@ PARTS: dict[str, Case] = {
     "guarded": _case(bare_parts.guarded, SEARCHED),
     "own_condition": _case(bare_parts.own_condition, SEARCHED),
     "secant": _case(bare_parts.secant, ("grad",)),
-    # Optimizers that do not yet run through the nasty losses.
-    "newton": _case(optaxls.newton, SEARCHED),
-    "hessian_free": _case(optaxls.hessian_free, SEARCHED),
-    "stochastic_lbfgs": _case(optaxls.stochastic_lbfgs, SEARCHED, memory_size=4),
+    # An optimizer that does not yet run through the nasty losses.
     "accelerated_sgd": _case(optaxls.accelerated_sgd, ("value", "grad"), **_known),
 }
 RULES = ALIASES | PARTS

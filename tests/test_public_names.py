@@ -80,6 +80,10 @@ PARTS = {
     "on_subset": ["optimizer", "mask"],
     "accumulate": ["loss_fn", "num_micro_batches"],
     "sign_descent": ["learning_rate", "momentum"],
+    "scale_by_newton": [],
+    "scale_by_hessian_free": [],
+    "adapted_damping": ["initial_damping"],
+    "growing_batches": ["batch_size", "growth"],
 }
 KEYWORDS = {
     "scale_by_line_search": {"path": None, "gate": None, "fallback_step": 1e-6},
@@ -87,9 +91,15 @@ KEYWORDS = {
         ["value", "grad", "condition", "initial_step"], NEEDED
     ),
     "make_step": {"has_aux": False, "extra": None},
+    "scale_by_newton": {"damping": 1e-3},
+    "scale_by_hessian_free": {"damping": 1e-3, "max_cg_steps": 10, "forcing": 0.5},
+    "adapted_damping": {"factor": 1.5},
+    "growing_batches": {"dataset_size": NEEDED, "damping": 1e-3},
     "auto": {"weight_decay": 0.0, "rate": 1.0, "tolerance": 0.2, "decay": 0.9},
 }
 _grown = {"growth": 2.0, "initial_step_size": 1.0, "reset": "grow"}
+_newton = {"steps_per_epoch": 1.0, "c": 0.1, "decrease_factor": 0.9, "growth": 1.5}
+_newton |= {"reset": "grow", "max_step_size": 1.0, "max_trials": 100}
 # api.md, the optimizers: every argument by keyword only, with its default.
 ALIASES = {
     "sls": {"steps_per_epoch": NEEDED, "c": 0.1, "decrease_factor": 0.9}
@@ -114,6 +124,9 @@ ALIASES = {
     "adam_sps": {"variant": "adam"},
     "adam_ponos": {"b1": 0.9, "b2": 0.999, "search_b1": 0.0, "c": 0.1}
     | {"polyak_c": 0.1, "decrease_factor": 0.5, "decay": 1.0, "max_step_size": 10.0},
+    "newton": {"damping": 1e-3} | _newton,
+    "hessian_free": {"damping": 1e-3, "max_cg_steps": 10, "forcing": 0.5} | _newton,
+    "stochastic_lbfgs": {"memory_size": 10, "c": 0.1, "decrease_factor": 0.9},
     "salsa": {"c": 0.5, "b1": 0.9, "b2": 0.999, "decay": 0.9, "growth": 1.1}
     | {"decrease_factor": 0.8, "initial_step_size": 1.0, "gated": True},
 }

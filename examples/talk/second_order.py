@@ -68,9 +68,9 @@ def drawn(steps: int, growing: bool, separate: bool = True) -> Batches:
     """
     rng = np.random.default_rng(1)
     kept = EXAMPLES if growing else BATCH
-    sizes = np.full(steps, BATCH)
-    if growing:
-        sizes = np.minimum(BATCH * GROWTH ** np.arange(steps), EXAMPLES).astype(int)
+    factor = GROWTH if growing else 1.0
+    batches = optaxls.growing_batches(BATCH, factor, dataset_size=EXAMPLES)
+    sizes = np.array([batches.batch_size(step) for step in range(steps)])
     weights = (np.arange(kept) < sizes[:, None]) / sizes[:, None]
     weights = np.broadcast_to(weights, (SEEDS, steps, kept))
 

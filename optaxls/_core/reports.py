@@ -23,6 +23,19 @@ def find_reports(state: Any) -> list[Any]:
     return [node for node in nodes if is_report(node)]
 
 
+def _has_report(node: Any) -> bool:
+    return "report" in getattr(node, "_fields", ())
+
+
+def find_direction_reports(state: Any) -> list[Any]:
+    """Returns what directions report: the field ``report`` of their states.
+
+    It is a NamedTuple of scalars.
+    """
+    nodes = jax.tree.leaves(state, is_leaf=_has_report)
+    return [node.report for node in nodes if _has_report(node)]
+
+
 def require_reports(caller: str, state: Any) -> None:
     """Raises TypeError, naming ``caller``, if the state of ``step_rule`` has none."""
     if not find_reports(state):

@@ -5,7 +5,7 @@ from typing import Any
 import jax
 
 from optaxls._core import trees
-from optaxls._core.reports import find_reports
+from optaxls._core.reports import find_direction_reports, find_reports
 
 
 def _is_number(leaf: Any) -> bool:
@@ -42,8 +42,19 @@ def _scalars(node: Any, ndim: int) -> dict[str, Any]:
     return found
 
 
+def _numbered(reports: list[dict[str, Any]]) -> dict[str, Any]:
+    """All numbers in one dict; with several reports each name gets its index."""
+    if len(reports) == 1:
+        return reports[0]
+    return {
+        f"{name}_{index}": leaf
+        for index, report in enumerate(reports)
+        for name, leaf in report.items()
+    }
+
+
 def metrics(state: Any) -> dict[str, Any]:
-    """Collects what the step-size rules in an optimizer state report.
+    """Collects what step-size rules and directions report in an optimizer state.
 
     Args:
       state: any optax state, nested or vmapped. Its leaves may be on the host: NumPy
@@ -53,7 +64,8 @@ def metrics(state: Any) -> dict[str, Any]:
       ``step_size``, ``num_trials``, ``accepted``, ``value``, ``slope``,
       ``trial_value`` and the scalars that the parts remember, as they are in the state.
       With several step-size rules in the state the names are numbered in the order of
-      the chain (``step_size_0``, ...). The dict is empty where the state has none.
+      the chain (``step_size_0``, ...). What a direction by curvature reports is there
+      too, such as ``damping``. The dict is empty where the state has none of both.
 
     Cost:
       It computes nothing and returns references.
@@ -70,14 +82,12 @@ def metrics(state: Any) -> dict[str, Any]:
     Reference:
       No publication; defined here. ``optax.tree.get`` finds one name at a time.
     """
-    reports = [
+    rules = [
         _scalars(node, _ndim(_only_leaf(node.step_size)))
         for node in find_reports(state)
     ]
-    if len(reports) == 1:
-        return reports[0]
-    return {
-        f"{name}_{index}": leaf
-        for index, report in enumerate(reports)
-        for name, leaf in report.items()
-    }
+    directions = [
+        _scalars(node, _ndim(_only_leaf(node[0])))
+        for node in find_direction_reports(state)
+    ]
+    return _numbered(directions) | _numbered(rules)

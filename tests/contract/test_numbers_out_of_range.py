@@ -35,7 +35,10 @@ FALLBACK = ("fallback_step", [-1e-6, math.inf, math.nan, "0"], "[0, inf)")
 DAMPING = ("damping", EPS, "[0, inf)")
 CG = ("max_cg_steps", COUNT, ">= 1")
 MEMORY = ("memory_size", COUNT, ">= 1")
+FORCING = ("forcing", WEIGHT, "[0, 1)")
 GROWING = [EPOCH, RATE, FIRST, LARGEST, RESET]
+
+NEWTON = [DAMPING, C, DECREASE, TRIALS, EPOCH, RATE, RESET, LARGEST]
 
 _ip = functools.partial
 _constant = optaxls.constant(1.0)
@@ -173,10 +176,24 @@ RULES = {
         [("momentum", WEIGHT, "[0, 1)")],
     ),
     "scale_by_newton": (optaxls.scale_by_newton, [DAMPING]),
-    "scale_by_hessian_free": (optaxls.scale_by_hessian_free, [DAMPING, CG]),
+    "scale_by_hessian_free": (optaxls.scale_by_hessian_free, [DAMPING, CG, FORCING]),
     "lbfgs_pairs": (optaxls.lbfgs_pairs, [MEMORY]),
-    "newton": (optaxls.newton, [DAMPING, C, DECREASE, TRIALS]),
-    "hessian_free": (optaxls.hessian_free, [DAMPING, CG, C, DECREASE, TRIALS]),
+    "newton": (optaxls.newton, NEWTON),
+    "hessian_free": (optaxls.hessian_free, [CG, FORCING, *NEWTON]),
+    "adapted_damping": (
+        optaxls.adapted_damping,
+        [("initial_damping", POSITIVE, "(0, inf)"), ("min_damping", POSITIVE, "(0, ")]
+        + [("factor", [1, 1.0, 0.5, math.inf, math.nan], "(1, inf)")]
+        + [("max_damping", POSITIVE, "(0, inf)")],
+    ),
+    "growing_batches": (
+        _ip(optaxls.growing_batches, 5, dataset_size=9),
+        [("growth", GROWTH, "[1, inf)"), DAMPING],
+    ),
+    "growing_batches_sizes": (
+        _ip(optaxls.growing_batches, batch_size=5, dataset_size=9),
+        [("batch_size", COUNT, ">= 1"), ("dataset_size", COUNT, ">= 1")],
+    ),
     "stochastic_lbfgs": (optaxls.stochastic_lbfgs, [MEMORY, C, DECREASE, TRIALS]),
     "accelerated_sgd": (
         _ip(

@@ -117,6 +117,7 @@ HYPERPARAMETERS = {
     "salsa": ("c", (0.3, 0.7)),
     "newton": ("damping", (0.1, 5.0)),
     "hessian_free": ("damping", (0.1, 5.0)),
+    "hessian_free_adapted": ("c", (0.1, 0.9)),
     "stochastic_lbfgs": ("c", (0.1, 0.9)),
     "accelerated_sgd": ("growth_constant", (1.0, 3.0)),
     "sign_descent": ("learning_rate", (0.01, 0.1)),

@@ -33,6 +33,9 @@ OPTIMIZERS = {
     "salsa": {},
     "auto": {},
     "sign_descent": {"learning_rate": 1e-4},
+    "newton": {},
+    "hessian_free": {},
+    "stochastic_lbfgs": {},
 }
 
 

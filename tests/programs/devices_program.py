@@ -34,6 +34,8 @@ OPTIMIZERS = {
     "adam_ponos": lambda: optaxls.adam_ponos(),
     "salsa": lambda: optaxls.salsa(),
     "sign_descent": lambda: optaxls.sign_descent(1e-2),
+    "hessian_free": lambda: optaxls.hessian_free(),
+    "stochastic_lbfgs": lambda: optaxls.stochastic_lbfgs(memory_size=4),
 }
 COLLECTIVE = re.compile(
     r"= (\S+) (all-reduce|all-gather|reduce-scatter|all-to-all|collective-permute)"

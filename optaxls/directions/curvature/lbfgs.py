@@ -6,10 +6,16 @@ import jax
 import jax.numpy as jnp
 
 from optaxls._core import checks, trees
-from optaxls._core.arguments import require_arguments
+from optaxls._core.arguments import hold_integers, require_arguments
 from optaxls._core.loss import grad_of
 from optaxls.directions.pairs import DirectionPair, Directions
 from optaxls.parts.types import Params
+
+
+class _PairsReport(NamedTuple):
+    """What ``metrics`` shows: how many pairs did not enter so far, int32."""
+
+    num_skipped: jax.Array
 
 
 class LbfgsState(NamedTuple):
@@ -22,6 +28,7 @@ class LbfgsState(NamedTuple):
     displacements: Params
     changes: Params
     curvatures: jax.Array
+    report: _PairsReport
 
 
 def _wide(leaf: Any) -> jax.Array:
@@ -64,22 +71,32 @@ def _direction(state: LbfgsState, grads: Params) -> Params:
     return jax.lax.scan(_forth, trees.scale(scale, vector), (pairs, shares))[0]
 
 
-def _entered(state: LbfgsState, displacement: Params, change: Params) -> LbfgsState:
-    """The pairs with one more, and without the oldest, where it has curvature."""
+def _entered(
+    state: LbfgsState, displacement: Params, change: Params, accepted: jax.Array
+) -> LbfgsState:
+    """The pairs with one more, and without the oldest, where it has curvature.
+
+    A curvature within the rounding error of its inner product is none.
+    """
     dtype = state.curvatures.dtype
     curvature = _product(displacement, change, dtype)
-    size = trees.sqnorm(displacement, dtype) + trees.sqnorm(change, dtype)
-    good = (curvature > 0) & jnp.isfinite(1 / curvature) & jnp.isfinite(size)
+    lengths = [jnp.sqrt(trees.sqnorm(tree, dtype)) for tree in (displacement, change)]
+    least = jnp.finfo(dtype).eps * lengths[0] * lengths[1]
+    good = (curvature > least) & jnp.isfinite(1 / curvature) & jnp.isfinite(least)
+    skips = accepted & ~good & (lengths[0] > 0)
 
     def with_last(memory: jax.Array, leaf: jax.Array) -> jax.Array:
         return jnp.concatenate([memory[1:], leaf.astype(memory.dtype)[None]])
 
-    new = LbfgsState(
-        jax.tree.map(with_last, state.displacements, displacement),
-        jax.tree.map(with_last, state.changes, change),
-        with_last(state.curvatures, curvature),
+    new = state._replace(
+        displacements=jax.tree.map(with_last, state.displacements, displacement),
+        changes=jax.tree.map(with_last, state.changes, change),
+        curvatures=with_last(state.curvatures, curvature),
     )
-    return trees.select(good, new, state)
+    skipped = state.report.num_skipped
+    skipped = jnp.where(skips, trees.one_more(skipped), skipped)
+    kept = trees.select(accepted & good, new, state)
+    return kept._replace(report=_PairsReport(skipped))
 
 
 def lbfgs_pairs(*, memory_size: int = 10) -> DirectionPair:
@@ -94,17 +111,22 @@ def lbfgs_pairs(*, memory_size: int = 10) -> DirectionPair:
       memory_size: pairs that are kept, >= 1.
 
     Returns:
-      A pair for ``two_directions``; ``update`` needs ``grad`` and ``value_fn``.
-      A step that was not accepted, and a pair with :math:`s^\top y \le 0`, leave the
-      state as it was.
+      A pair for ``two_directions``. ``update`` needs ``grad`` and, for the gradient
+      after the step, ``grad_fn`` (params -> gradient) or else ``value_fn``. Neither a
+      step that was not accepted nor a pair whose :math:`s^\top y` is not positive, or
+      not finite, enters the memory.
+
+    State:
+      ``report``: ``num_skipped``, the number of pairs without curvature so far, which
+      ``metrics`` shows.
 
     Raises:
       ValueError: ``memory_size`` lies outside its range.
-      TypeError: ``grad`` or ``value_fn`` is missing from ``update``.
+      TypeError: ``grad``, or both of the functions, are missing from ``update``.
 
     Cost:
-      One gradient besides the step's; ``2 * memory_size`` copies of the params, in
-      float32 or wider.
+      One gradient besides the step's, also where the step is not accepted;
+      ``2 * memory_size`` copies of the params, in float32 or wider.
 
     Example:
       >>> import jax.numpy as jnp, optaxls
@@ -129,7 +151,8 @@ def lbfgs_pairs(*, memory_size: int = 10) -> DirectionPair:
             )
 
         curvatures = jnp.zeros(memory_size, trees.scalar_dtype(params))
-        return trees.fresh(LbfgsState(memory(), memory(), curvatures))
+        report = _PairsReport(jnp.zeros((), jnp.int32))
+        return trees.fresh(LbfgsState(memory(), memory(), curvatures, report))
 
     def update(
         grads: Params, state: LbfgsState, params: Any = None, **extra: Any
@@ -147,25 +170,29 @@ def lbfgs_pairs(*, memory_size: int = 10) -> DirectionPair:
         *,
         grad: Any = None,
         value_fn: Any = None,
+        grad_fn: Any = None,
         **extra: Any,
     ) -> LbfgsState:
         del extra
-        require_arguments("lbfgs_pairs", grad=grad, value_fn=value_fn)
+        require_arguments("lbfgs_pairs", grad=grad)
+        if grad_fn is None:
+            require_arguments("lbfgs_pairs", value_fn=value_fn)
+            grad_fn = grad_of(value_fn)
         after = trees.add_scaled(
             params, jnp.ones((), jnp.float32), displacement, where=report.accepted
         )
 
-        def learn() -> LbfgsState:
-            # Not what ``update`` got, which may be clipped: this one is as given.
-            before = jax.tree.map(_wide, trees.conj(grad))
-            grads = jax.tree.map(_wide, trees.conj(grad_of(value_fn)(after)))
-            # What the params moved by in their own precision.
-            moved = trees.difference(
-                jax.tree.map(_wide, after), jax.tree.map(_wide, params)
-            )
-            change = trees.difference(grads, before)
-            return _entered(state, moved, change)
+        def ascent(gradient: Params) -> Params:
+            held = hold_integers(trees.conj(gradient), params)
+            return jax.tree.map(_wide, held)
 
-        return trees.either(report.accepted, learn, lambda: state)
+        # Computed in any case: inside of a branch a gradient can be slow. What
+        # ``update`` got may be clipped, so ``grad`` is taken.
+        change = trees.difference(ascent(grad_fn(after)), ascent(grad))
+        # What the params moved by in their own precision.
+        moved = trees.difference(
+            jax.tree.map(_wide, after), jax.tree.map(_wide, params)
+        )
+        return _entered(state, moved, change, report.accepted)
 
     return DirectionPair(init, update, tell)

@@ -30,11 +30,13 @@ def stochastic_lbfgs(
       max_trials: >= 1.
 
     Returns:
-      An optimizer; ``update`` needs ``params``, ``value``, ``grad``, ``value_fn``. A
-      failed search, or a pair without curvature, leaves the memory as it was.
+      An optimizer; ``update`` needs ``params``, ``value``, ``grad``, ``value_fn``, and
+      takes ``grad_fn``, which ``make_step`` passes. Neither a failed search nor a pair
+      without positive curvature changes the memory.
 
     State:
       ``pair``, the memory, and ``step_rule``, that of ``scale_by_line_search``.
+      ``metrics`` shows ``num_skipped``, the number of pairs without positive curvature.
 
     Raises:
       ValueError: an argument lies outside its range.
