@@ -23,6 +23,52 @@ def find_reports(state: Any) -> list[Any]:
     return [node for node in nodes if is_report(node)]
 
 
+def num_trials(state: Any) -> Any:
+    """Returns the evaluations of the loss in the last step, besides the gradient's.
+
+    They are those of this package's step-size rules and of the searches of optax.
+    """
+    own = [report.num_trials for report in find_reports(state)]
+    searches = [node.info for node in _searches_of_optax(state)]
+    return sum((info.num_linesearch_steps for info in searches), sum(own))
+
+
+def _is_search_of_optax(node: Any) -> bool:
+    return {"value", "grad", "info"} <= set(getattr(node, "_fields", ()))
+
+
+def _searches_of_optax(state: Any) -> list[Any]:
+    nodes = jax.tree.leaves(state, is_leaf=_is_search_of_optax)
+    return [node for node in nodes if _is_search_of_optax(node)]
+
+
+def _last(state: Any) -> Any:
+    """The state of what moves the params last, in a chain or in two directions."""
+    while True:
+        if hasattr(state, "moved_by"):
+            state = state.moved_by
+        elif type(state) is tuple and len(state) > 0:
+            state = state[-1]
+        else:
+            return state
+
+
+def known_value_and_grad(state: Any) -> tuple[Any, Any] | None:
+    """Returns loss and gradient after the last step, where the state holds them.
+
+    They belong to the params only if the search is the last in its chain: what comes
+    behind it moves the params elsewhere. A loss that is not finite is not known. None
+    is returned if no such search is found.
+    """
+    last = _last(state)
+    pair: tuple[Any, Any] = None, ()
+    if is_report(last):
+        pair = last.trial_value, getattr(last, "trial_grad", ())
+    elif _is_search_of_optax(last):
+        pair = last.value, last.grad
+    return pair if jax.tree.leaves(pair[1]) else None
+
+
 def require_reports(caller: str, state: Any) -> None:
     """Raises TypeError, naming ``caller``, if the state of ``step_rule`` has none."""
     if not find_reports(state):
