@@ -79,14 +79,6 @@ def _slope(path: Path, origin: Origin, step_size: jax.Array, grad: Params) -> ja
     return trees.inner(trees.inexact_leaves(grad), tangent, origin.value.dtype)
 
 
-def _start(origin: Origin, needs_slope: bool) -> Trial:
-    zero = jnp.zeros_like(origin.value)
-    if not needs_slope:
-        return Trial(zero, origin.value, zero, zero)
-    grad = hold_integers(origin.grad, origin.params)
-    return Trial(zero, origin.value, zero, zero, origin.slope, grad)
-
-
 def _usable(verdict: Verdict, trial: Trial, forgiven: jax.Array) -> Verdict:
     """Makes trials whose loss is not finite too long, and forgives rounding errors."""
     usable = jnp.isfinite(trial.value) & ~jnp.isnan(verdict.too_long)
@@ -139,5 +131,7 @@ def make_problem(
             )
         return _usable(verdict, trial, _forgiven(origin, verdict))
 
-    start = _start(origin, parts.condition.needs_slope)
-    return Problem(origin, probe, judge, parts.fallback_step, start)
+    problem = Problem(origin, probe, judge, parts.fallback_step)
+    if not parts.condition.needs_slope:
+        return problem
+    return problem._replace(grad=hold_integers(origin.grad, origin.params))

@@ -245,15 +245,15 @@ class Problem(NamedTuple):
 
     ``judge`` has the numerical guards inside: a trial whose loss is not finite is too
     long, and differences within the rounding error are forgiven. ``fallback_step`` is
-    tried after a search that spent its budget; 0 makes no such trial. ``start`` is the
-    trial of a step of 0, which costs no evaluation.
+    tried after a search that spent its budget; 0 makes no such trial. ``grad`` is the
+    gradient at the origin if trials have one, else ().
     """
 
     origin: Origin
     probe: Callable[[jax.Array], Trial]
     judge: Callable[[Trial], Verdict]
     fallback_step: Any
-    start: Trial
+    grad: Params = ()
 
 
 # ``(problem, first step size, whether to search) -> found``.

@@ -63,9 +63,8 @@ def _start(
     value = problem.origin.value
     first, none = first_step.astype(value.dtype), jnp.zeros_like(enabled, jnp.int32)
     unknown = unknown_value(value)
-    grad = problem.start.grad
-    ends = ~enabled
-    return Progress(first, first, first, unknown, ends, none, ends, grad, memory)
+    start = Progress(first, first, first, unknown, ~enabled, none, ~enabled)
+    return start._replace(held_grad=problem.grad, memory=memory)
 
 
 def repeat(
@@ -134,12 +133,13 @@ def one_at_a_time(next_step: Callable, max_trials: int) -> Search:
             verdict = problem.judge(trial)
             spent = progress.num_trials >= max_trials
             fits = taken(problem, trial, verdict, spent)
+            held = fits | spent
             step_size, done = next_step(progress, trial, verdict, problem)
             return progress._replace(
                 next_step=jnp.asarray(step_size, trial.step_size.dtype),
-                held_step=jnp.where(fits | spent, trial.step_size, progress.held_step),
-                held_value=jnp.where(fits | spent, trial.value, progress.held_value),
-                held_grad=trees.select(fits | spent, trial.grad, progress.held_grad),
+                held_step=jnp.where(held, trial.step_size, progress.held_step),
+                held_value=jnp.where(held, trial.value, progress.held_value),
+                held_grad=trees.select(held, trial.grad, progress.held_grad),
                 holds=progress.holds | fits,
                 num_trials=progress.num_trials + 1,
                 done=done,

@@ -151,8 +151,9 @@ def interpolating(max_trials: int = 20, max_growth: float = 10.0) -> Search:
                 memory=_Interval(low, high),
             )
 
-        start = _point(problem.start)._replace(slope=problem.origin.slope)
-        infinite = jnp.full_like(start.value, jnp.inf)
+        value, slope = problem.origin.value, problem.origin.slope
+        infinite = jnp.full_like(value, jnp.inf)
+        start = _Point(jnp.zeros_like(value), value, slope)
         interval = _Interval(start, _Point(infinite, infinite, infinite))
         return repeat(advance, problem, first_step, enabled, max_trials, interval)
 

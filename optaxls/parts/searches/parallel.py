@@ -70,7 +70,9 @@ def parallel_candidates(
 
             def pick(leaf: jax.Array) -> jax.Array:
                 # A sum, as JAX refuses to index arrays sharded over explicit axes.
-                chosen = jnp.reshape(rank == first + 1, (-1,) + (1,) * (leaf.ndim - 1))
+                chosen = rank == first + 1
+                if leaf.ndim > 1:
+                    chosen = jnp.expand_dims(chosen, tuple(range(1, leaf.ndim)))
                 return jnp.sum(jnp.where(chosen, leaf, 0), axis=0)
 
             step_size, value = pick(trials.step_size), pick(trials.value)
