@@ -3,6 +3,7 @@
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 _FIELDS = ("step_size", "num_trials", "accepted")
 
@@ -28,9 +29,10 @@ def num_trials(state: Any) -> Any:
 
     They are those of this package's step-size rules and of the searches of optax.
     """
-    own = [report.num_trials for report in find_reports(state)]
-    searches = [node.info for node in _searches_of_optax(state)]
-    return sum((info.num_linesearch_steps for info in searches), sum(own))
+    counts = [report.num_trials for report in find_reports(state)]
+    searches = _searches_of_optax(state)
+    counts += [node.info.num_linesearch_steps for node in searches]
+    return sum((jnp.asarray(n, jnp.int32) for n in counts), jnp.zeros((), jnp.int32))
 
 
 def _is_search_of_optax(node: Any) -> bool:
