@@ -96,16 +96,15 @@ def lbfgs_pairs(*, memory_size: int = 10) -> DirectionPair:
     Returns:
       A pair for ``two_directions``; ``update`` needs ``grad`` and ``value_fn``.
       A step that was not accepted, and a pair with :math:`s^\top y \le 0`, leave the
-      state as it was. Under a condition that needs slopes, such as ``wolfe``, the
-      second gradient is the search's own. There a failed search forgets all pairs.
+      state as it was.
 
     Raises:
       ValueError: ``memory_size`` lies outside its range.
       TypeError: ``grad`` or ``value_fn`` is missing from ``update``.
 
     Cost:
-      One gradient besides the step's, or none if the search has it;
-      ``2 * memory_size`` copies of the params, in float32 or wider.
+      One gradient besides the step's; ``2 * memory_size`` copies of the params, in
+      float32 or wider.
 
     Example:
       >>> import jax.numpy as jnp, optaxls
@@ -156,14 +155,10 @@ def lbfgs_pairs(*, memory_size: int = 10) -> DirectionPair:
             params, jnp.ones((), jnp.float32), displacement, where=report.accepted
         )
 
-        # Under a condition that needs slopes the search has that gradient already.
-        tested = bool(jax.tree.leaves(report.trial_grad))
-
         def learn() -> LbfgsState:
             # Not what ``update`` got, which may be clipped: this one is as given.
             before = jax.tree.map(_wide, trees.conj(grad))
-            grads = report.trial_grad if tested else grad_of(value_fn)(after)
-            grads = jax.tree.map(_wide, trees.conj(grads))
+            grads = jax.tree.map(_wide, trees.conj(grad_of(value_fn)(after)))
             # What the params moved by in their own precision.
             moved = trees.difference(
                 jax.tree.map(_wide, after), jax.tree.map(_wide, params)
@@ -171,11 +166,6 @@ def lbfgs_pairs(*, memory_size: int = 10) -> DirectionPair:
             change = trees.difference(grads, before)
             return _entered(state, moved, change)
 
-        if tested:
-            # No evaluation that a branch could save. On one batch the next search
-            # would fail as this one did, so all pairs are forgotten.
-            none = state._replace(curvatures=jnp.zeros_like(state.curvatures))
-            return trees.select(report.accepted, learn(), none)
         return trees.either(report.accepted, learn, lambda: state)
 
     return DirectionPair(init, update, tell)

@@ -3,7 +3,7 @@
 import optax
 
 from optaxls.directions._conjugated import conjugated
-from optaxls.directions.curvature.lbfgs import lbfgs_pairs
+from optaxls.directions.curvature._full_batch import full_batch_pairs
 from optaxls.parts.conditions.slopes import wolfe
 from optaxls.parts.initial_steps.simple import constant
 from optaxls.parts.searches.interpolating import interpolating
@@ -64,7 +64,7 @@ def lbfgs(
     rule = scale_by_line_search(
         wolfe(c1, c2), constant(1.0), search, fallback_step=0.0, name="lbfgs"
     )
-    pair = lbfgs_pairs(memory_size=memory_size)
+    pair = full_batch_pairs(memory_size=memory_size)
     optimizer = two_directions(pair, rule, name="lbfgs")
     needs = ("params", "value", "grad", "value_fn")
     return conjugated(optimizer, name="lbfgs", needs=needs)
