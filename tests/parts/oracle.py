@@ -138,10 +138,11 @@ def hermite_minimum(a, b):
     h = y - x
     q = (3 * (value - f) / h - 2 * g - slope) / h
     r = (slope + g - 2 * (value - f) / h) / h**2
-    if abs(r) < 1e-300:
-        return x - g / (2 * q) if q > 0 else math.nan
     inside = 4 * q * q - 12 * r * g
-    return x + (-2 * q + math.sqrt(inside)) / (6 * r) if inside >= 0 else math.nan
+    if inside < 0 or 2 * q + math.sqrt(inside) == 0:
+        return math.nan
+    # The root at which the second derivative is positive, also where r is 0.
+    return x - 2 * g / (2 * q + math.sqrt(inside))
 
 
 def interpolate(loss, verdict, first, budget=20, growth=10.0):
