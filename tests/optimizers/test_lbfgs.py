@@ -69,7 +69,14 @@ PROBLEMS = {
 }
 
 
-@pytest.mark.parametrize("name", PROBLEMS)
+QUICK = ("breast cancer", "network")
+EACH = [
+    pytest.param(name, marks=() if name in QUICK else pytest.mark.slow)
+    for name in PROBLEMS
+]
+
+
+@pytest.mark.parametrize("name", EACH)
 def test_evaluations_are_at_most_those_of_scipy_and_a_seventh_more(name):
     with jax.enable_x64(True):
         loss, start = PROBLEMS[name]()
@@ -127,10 +134,13 @@ def test_a_pair_of_negative_curvature_does_not_enter():
     assert w[0] == pytest.approx(np.pi, abs=1e-4)
 
 
-def test_it_leaves_a_saddle_and_keeps_inside_a_barrier():
+@pytest.mark.slow
+def test_it_leaves_a_saddle():
     saddle = run(lambda w: w[0] ** 2 - w[1] ** 2 + w[1] ** 4 / 4, [1.0, 1e-3])
     assert saddle.converged and saddle.value == pytest.approx(-1.0)
 
+
+def test_it_keeps_inside_a_barrier():
     def barrier(w):  # the minimum of w_i - log w_i is at 1; NaN below 0
         return jnp.sum(w - jnp.log(w))
 
@@ -174,7 +184,7 @@ def test_after_a_failed_search_all_pairs_are_forgotten():
     )
 
 
-@pytest.mark.parametrize("offset", [0.0, 1e4])
+@pytest.mark.parametrize("offset", [pytest.param(0.0, marks=pytest.mark.slow), 1e4])
 def test_float32_ends_at_its_rounding_error_and_says_whether_it_converged(offset):
     loss, start = rosenbrock(10)
     result = run(lambda w: loss(w) + offset, start, tolerance=1e-7)

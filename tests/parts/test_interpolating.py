@@ -209,9 +209,7 @@ def test_it_equals_a_plain_loop(bend, wave, rate, strip, first, c2):
         value = -at + 0.5 * bend * at**2 + wave * math.sin(rate * at)
         return value, -1 + bend * at + wave * rate * math.cos(rate * at)
 
-    wanted, count, told = oracle.interpolate(
-        loss, oracle.strong_wolfe(1e-4, c2), first
-    )
+    wanted, count, told = oracle.interpolate(loss, oracle.strong_wolfe(1e-4, c2), first)
     assume(told == "fits" and abs(wanted) > 1e-9)
     assert trials == count
     assert step == pytest.approx(wanted, rel=1e-6)

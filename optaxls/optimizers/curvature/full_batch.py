@@ -26,7 +26,9 @@ def lbfgs(
 
     Every trial evaluates the loss with its gradient, and the next step begins with the
     gradient of the accepted trial. ``minimize`` does so. A step then costs as many
-    evaluations as it has trials, which is most often one.
+    evaluations as it has trials, which is most often one. A loop of your own finds both
+    by ``optax.tree.get(state, "trial_value")`` and ``"trial_grad"`` after the first
+    step.
 
     Args:
       memory_size: pairs that are kept, >= 1.
