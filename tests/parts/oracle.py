@@ -148,7 +148,7 @@ def hermite_minimum(a, b):
 def interpolate(loss, verdict, first, budget=20, growth=10.0):
     """``loss``: step -> (value, slope). Returns (step, trials, last verdict)."""
     low, high, step = (0.0, *loss(0.0)), None, first
-    start, best = low, None
+    start, best, told = low, None, ""
     for trial in range(1, budget + 1):
         new = (step, *loss(step))
         told = verdict(start[1], start[2], *new)
@@ -161,7 +161,11 @@ def interpolate(loss, verdict, first, budget=20, growth=10.0):
             low, least, most = new, step + width / 10, step + (growth - 1) * width
             step = min(max(wanted, least), most) if wanted > step else most
             continue
-        low, high = (new, high) if told == "short" else (low, new)
+        if told == "short":
+            low = new
+        else:
+            high = new
+        assert high is not None
         width = high[0] - low[0]
         if not math.isfinite(high[1]):
             step = low[0] + width / 4
