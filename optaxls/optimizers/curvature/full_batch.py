@@ -21,8 +21,9 @@ def lbfgs(
     r"""L-BFGS with a strong Wolfe search, for a loss that is the same at every step.
 
     :math:`w_{k+1} = w_k - \eta_k H_k \nabla f(w_k)`, where :math:`H_k` is the inverse
-    Hessian that the last ``memory_size`` changes of params and gradient imply. The step
-    size 1 is tried first. The first step has length 1 at most.
+    Hessian that the last ``memory_size`` changes of params and gradient imply. It
+    begins with the geometric mean of :math:`s^\top y / y^\top y` over these pairs. The
+    step size 1 is tried first. The first step has length 1 at most.
 
     Every trial evaluates the loss with its gradient, and the next step begins with the
     gradient of the accepted trial. ``minimize`` does so. A step then costs as many
@@ -60,7 +61,8 @@ def lbfgs(
       True [3. 3.]
 
     Reference:
-      Nocedal 1980; Nocedal and Wright, Numerical Optimization, 2006, Algorithm 7.5.
+      Nocedal 1980; Nocedal and Wright, Numerical Optimization, 2006, Algorithm 7.5. The
+      mean is defined here; there the last pair's ratio is taken.
     """
     search = interpolating(max_trials)
     rule = scale_by_line_search(
