@@ -9,6 +9,7 @@ from optaxls.optimizers.acceleration.accelerated_sgd import (
 from optaxls.optimizers.adam_sls import adam_sls as adam_sls
 from optaxls.optimizers.adam_sls import adam_sps as adam_sps
 from optaxls.optimizers.auto import auto as auto
+from optaxls.optimizers.curvature.full_batch import lbfgs as lbfgs
 from optaxls.optimizers.curvature.lbfgs import stochastic_lbfgs as stochastic_lbfgs
 from optaxls.optimizers.curvature.newton import hessian_free as hessian_free
 from optaxls.optimizers.curvature.newton import newton as newton
@@ -28,6 +29,11 @@ from optaxls.training.evaluation import eval_params as eval_params
 from optaxls.training.growing import GrowingBatches as GrowingBatches
 from optaxls.training.growing import growing_batches as growing_batches
 from optaxls.training.metrics import metrics as metrics
+from optaxls.training.minimize import MinimizeHistory as MinimizeHistory
+from optaxls.training.minimize import MinimizeProgress as MinimizeProgress
+from optaxls.training.minimize import MinimizeResult as MinimizeResult
+from optaxls.training.minimize import StopReason as StopReason
+from optaxls.training.minimize import minimize as minimize
 from optaxls.training.step import StepResult as StepResult
 from optaxls.training.step import make_step as make_step
 from optaxls.training.subset import on_subset as on_subset
@@ -73,6 +79,7 @@ from optaxls.parts.conditions.monotone import stateless_condition as stateless_c
 from optaxls.parts.conditions.nonmonotone import smoothed_armijo as smoothed_armijo
 from optaxls.parts.conditions.nonmonotone import window_armijo as window_armijo
 from optaxls.parts.conditions.nonmonotone import zhang_hager as zhang_hager
+from optaxls.parts.conditions.slopes import wolfe as wolfe
 
 # Initial steps: which step size to try first.
 from optaxls.parts.initial_steps.barzilai_borwein import (
@@ -92,6 +99,7 @@ from optaxls.parts.searches.backtracking import (
 )
 from optaxls.parts.searches.backtracking import backtracking as backtracking
 from optaxls.parts.searches.bracketing import bracketing as bracketing
+from optaxls.parts.searches.interpolating import interpolating as interpolating
 from optaxls.parts.searches.parallel import parallel_candidates as parallel_candidates
 
 # Paths: how a step size becomes a displacement.

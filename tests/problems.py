@@ -67,6 +67,7 @@ ALIASES: dict[str, Case] = {  # a new alias joins the contract by a line here
     "adam_ponos": _case(optaxls.adam_ponos, SEARCHED),
     "salsa": _case(optaxls.salsa, SEARCHED),
     "salsa_ungated": _case(optaxls.salsa, SEARCHED, gated=False),
+    "lbfgs": _case(optaxls.lbfgs, SEARCHED, memory_size=4),
     "auto": _case(optaxls.auto, ("value", "grad"), True),
     "sign_descent": _case(optaxls.sign_descent, (), True, learning_rate=0.01),
     "newton": _case(optaxls.newton, SEARCHED),

@@ -42,6 +42,7 @@ PARTS = {
     "zhang_hager": ["c", "decay"],
     "window_armijo": ["c", "window"],
     "smoothed_armijo": ["c", "decay"],
+    "wolfe": ["c1", "c2"],
     "always_accept": [],
     "bounded": ["condition"],
     "stateless_condition": ["fn"],
@@ -58,6 +59,7 @@ PARTS = {
     "adaptive_backtracking": ["decrease_factor"],
     "parallel_candidates": ["num_candidates", "decrease_factor", "max_trials"],
     "bracketing": ["factor", "max_trials"],
+    "interpolating": ["max_trials", "max_growth"],
     "always": [],
     "first": ["n"],
     "every": ["n"],
@@ -77,6 +79,7 @@ PARTS = {
     "metrics": ["state"],
     "eval_params": ["opt_state", "params"],
     "make_step": ["loss_fn", "optimizer"],
+    "minimize": ["value_fn", "params", "optimizer"],
     "on_subset": ["optimizer", "mask"],
     "accumulate": ["loss_fn", "num_micro_batches"],
     "sign_descent": ["learning_rate", "momentum"],
@@ -95,6 +98,7 @@ KEYWORDS = {
     "scale_by_hessian_free": {"damping": 1e-3, "max_cg_steps": 10, "forcing": 0.5},
     "adapted_damping": {"factor": 1.5},
     "growing_batches": {"dataset_size": NEEDED, "damping": 1e-3},
+    "minimize": {"max_steps": 1000, "tolerance": 1e-6},
     "auto": {"weight_decay": 0.0, "rate": 1.0, "tolerance": 0.2, "decay": 0.9},
 }
 _grown = {"growth": 2.0, "initial_step_size": 1.0, "reset": "grow"}
@@ -127,6 +131,7 @@ ALIASES = {
     "newton": {"damping": 1e-3} | _newton,
     "hessian_free": {"damping": 1e-3, "max_cg_steps": 10, "forcing": 0.5} | _newton,
     "stochastic_lbfgs": {"memory_size": 10, "c": 0.1, "decrease_factor": 0.9},
+    "lbfgs": {"memory_size": 10, "c1": 1e-4, "c2": 0.9, "max_trials": 20},
     "salsa": {"c": 0.5, "b1": 0.9, "b2": 0.999, "decay": 0.9, "growth": 1.1}
     | {"decrease_factor": 0.8, "initial_step_size": 1.0, "gated": True},
 }
@@ -181,8 +186,11 @@ def test_named_tuples_have_the_promised_fields():
     assert optaxls.DirectionPair._field_defaults == {"tell": optaxls.keep_state}
     assert optaxls.Path._fields == ("displace", "predicted_slope")
     found = {"step_size", "value", "params", "num_trials", "accepted", "memories"}
-    assert found == set(optaxls.LineSearchResult._fields)
-    assert optaxls.Verdict._field_defaults == {"too_short": -INF}
+    assert found | {"grad"} == set(optaxls.LineSearchResult._fields)
+    satisfied = {"too_short": -INF, "overshoots": -INF}
+    assert optaxls.Verdict._field_defaults == satisfied
+    found = ("params", "value", "num_steps", "num_evaluations", "converged", "history")
+    assert optaxls.MinimizeResult._fields[:6] == found
 
 
 def test_nothing_of_optax_is_exported_again():

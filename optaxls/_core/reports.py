@@ -3,6 +3,7 @@
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 _FIELDS = ("step_size", "num_trials", "accepted")
 
@@ -34,6 +35,53 @@ def find_direction_reports(state: Any) -> list[Any]:
     """
     nodes = jax.tree.leaves(state, is_leaf=_has_report)
     return [node.report for node in nodes if _has_report(node)]
+
+
+def num_trials(state: Any) -> Any:
+    """Returns the evaluations of the loss in the last step, besides the gradient's.
+
+    They are those of this package's step-size rules and of the searches of optax.
+    """
+    counts = [report.num_trials for report in find_reports(state)]
+    searches = _searches_of_optax(state)
+    counts += [node.info.num_linesearch_steps for node in searches]
+    return sum((jnp.asarray(n, jnp.int32) for n in counts), jnp.zeros((), jnp.int32))
+
+
+def _is_search_of_optax(node: Any) -> bool:
+    return {"value", "grad", "info"} <= set(getattr(node, "_fields", ()))
+
+
+def _searches_of_optax(state: Any) -> list[Any]:
+    nodes = jax.tree.leaves(state, is_leaf=_is_search_of_optax)
+    return [node for node in nodes if _is_search_of_optax(node)]
+
+
+def _last(state: Any) -> Any:
+    """The state of what moves the params last, in a chain or in two directions."""
+    while True:
+        if hasattr(state, "moved_by"):
+            state = state.moved_by
+        elif type(state) is tuple and len(state) > 0:
+            state = state[-1]
+        else:
+            return state
+
+
+def known_value_and_grad(state: Any) -> tuple[Any, Any] | None:
+    """Returns loss and gradient after the last step, where the state holds them.
+
+    They belong to the params only if the search is the last in its chain: what comes
+    behind it moves the params elsewhere. A loss that is not finite is not known. None
+    is returned if no such search is found.
+    """
+    last = _last(state)
+    pair: tuple[Any, Any] = None, ()
+    if is_report(last):
+        pair = last.trial_value, getattr(last, "trial_grad", ())
+    elif _is_search_of_optax(last):
+        pair = last.value, last.grad
+    return pair if jax.tree.leaves(pair[1]) else None
 
 
 def require_reports(caller: str, state: Any) -> None:

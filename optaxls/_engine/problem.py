@@ -9,9 +9,19 @@ from jax.core import Tracer
 from jax.custom_batching import custom_vmap
 
 from optaxls._core import trees
-from optaxls._core.loss import require_shared, rounding
+from optaxls._core.arguments import hold_integers
+from optaxls._core.loss import require_shared, rounding, value_and_grad
 from optaxls._engine.parts import Parts
-from optaxls.parts.types import Memory, Origin, Problem, Trial, ValueFn, Verdict
+from optaxls.parts.types import (
+    Memory,
+    Origin,
+    Params,
+    Path,
+    Problem,
+    Trial,
+    ValueFn,
+    Verdict,
+)
 
 
 def _rounding_where(undecided: jax.Array, *at: Any) -> jax.Array:
@@ -52,8 +62,37 @@ def _forgiven(origin: Origin, verdict: Verdict) -> jax.Array:
         return (excess > 0) & (excess <= jnp.abs(origin.value))
 
     undecided = close(verdict.too_long) | close(verdict.too_short)
+    if not isinstance(verdict.overshoots, float):
+        undecided |= close(verdict.overshoots)
     return _rounding_where(
         undecided, origin.params, origin.grad, origin.value, origin.value_rounding
+    )
+
+
+def _slope(path: Path, origin: Origin, step_size: jax.Array, grad: Params) -> jax.Array:
+    """Returns the derivative of the loss with respect to the step size at a trial."""
+
+    def moved(at: jax.Array) -> list[jax.Array]:
+        return trees.inexact_leaves(path.displace(origin, at).updates)
+
+    _, tangent = jax.jvp(moved, (step_size,), (jnp.ones_like(step_size),))
+    return trees.inner(trees.inexact_leaves(grad), tangent, origin.value.dtype)
+
+
+def _usable(verdict: Verdict, trial: Trial, forgiven: jax.Array) -> Verdict:
+    """Makes trials whose loss is not finite too long, and forgives rounding errors."""
+    usable = jnp.isfinite(trial.value) & ~jnp.isnan(verdict.too_long)
+
+    def forgive(excess: Any) -> jax.Array:
+        less = excess - forgiven
+        return jnp.where(jnp.isnan(less), -jnp.inf, less)
+
+    overshoots = verdict.overshoots
+    return Verdict(
+        jnp.where(usable, verdict.too_long - forgiven, jnp.inf),
+        forgive(verdict.too_short),
+        # The number of a condition that does not look at it costs no operation.
+        overshoots if isinstance(overshoots, float) else forgive(overshoots),
     )
 
 
@@ -72,10 +111,15 @@ def make_problem(
     def probe(step_size: jax.Array) -> Trial:
         here = origin._replace(direction=trees.reverse_again(reverse, step_size))
         updates, linear_change, sqdistance = parts.path.displace(here, step_size)
-        value = value_fn(optax.apply_updates(origin.params, updates))
+        at = optax.apply_updates(origin.params, updates)
+        if parts.condition.needs_slope:
+            value, grad = value_and_grad(value_fn, at, False)
+            slope = _slope(parts.path, here, step_size, grad)
+        else:
+            value, grad, slope = value_fn(at), (), None
         require_shared(value, origin.params, "what value_fn returns")
         value = value.astype(origin.value.dtype)
-        return Trial(step_size, value, linear_change, sqdistance)
+        return Trial(step_size, value, linear_change, sqdistance, slope, grad)
 
     def judge(trial: Trial) -> Verdict:
         verdict = parts.condition.judge(memory, origin, trial)
@@ -85,12 +129,9 @@ def make_problem(
                 "a condition must return numbers in loss units, at most 0 where it is "
                 "satisfied, got a bool"
             )
-        usable = jnp.isfinite(trial.value) & ~jnp.isnan(verdict.too_long)
-        forgiven = _forgiven(origin, verdict)
-        too_short = verdict.too_short - forgiven
-        return Verdict(
-            jnp.where(usable, verdict.too_long - forgiven, jnp.inf),
-            jnp.where(jnp.isnan(too_short), -jnp.inf, too_short),
-        )
+        return _usable(verdict, trial, _forgiven(origin, verdict))
 
-    return Problem(origin, probe, judge, parts.fallback_step)
+    problem = Problem(origin, probe, judge, parts.fallback_step)
+    if not parts.condition.needs_slope:
+        return problem
+    return problem._replace(grad=hold_integers(origin.grad, origin.params))

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 
 from optaxls._core import checks, trees
@@ -38,15 +39,21 @@ def require_parts(parts: Parts) -> None:
     checks.require_function("search", parts.search, "backtracking()")
 
 
-def first_state(name: str, memories: Memories, params: Params) -> LineSearchState:
+def first_state(
+    name: str, memories: Memories, params: Params, needs_slope: bool = False
+) -> LineSearchState:
     """Returns the state before the first step, with zeros as its report.
 
     Its dtypes are those of all later states, so that a training loop compiles once.
+    With ``needs_slope`` it holds a gradient, whose loss is infinite: not yet known.
     """
     require_arrays(name, params)
     zero = jnp.zeros((), trees.scalar_dtype(params))
     none, no = jnp.zeros((), jnp.int32), jnp.zeros((), bool)
     state = LineSearchState(zero, none, no, zero, zero, zero, *memories)
+    if needs_slope:
+        grad = jax.tree.map(trees.zeros_like, jax.tree.map(jnp.asarray, params))
+        state = state._replace(trial_value=zero + jnp.inf, trial_grad=grad)
     return trees.fresh(state)
 
 
@@ -67,5 +74,6 @@ def next_state(
         origin.slope,
         step.outcome.applied.value,
         *memories,
+        trial_grad=step.outcome.applied.grad,
     )
     return trees.cast_like(new, state)

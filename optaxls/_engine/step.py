@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from optaxls._core import trees
+from optaxls._core.arguments import hold_integers
 from optaxls._core.loss import unknown_value
 from optaxls._engine.parts import Memories, Parts, require_like
 from optaxls._engine.problem import make_problem
@@ -80,19 +81,27 @@ def _untested(origin: Origin, proposal: jax.Array) -> Found:
     return Found(proposal, value, proposal, takes, takes, none, none)
 
 
+def _grad_after(origin: Origin, found: Found, takes: jax.Array) -> Params:
+    """Returns the gradient at the end of the step, or () if trials have none."""
+    if isinstance(found.grad, tuple) and found.grad == ():
+        return ()
+    return trees.select(takes, found.grad, hold_integers(origin.grad, origin.params))
+
+
 def _outcome(origin: Origin, path: Path, found: Found, descends: jax.Array) -> Outcome:
     """Decides which step is made, which is a step of 0 unless the path descends."""
 
-    def trial(step_size: jax.Array, value: jax.Array) -> Trial:
+    def trial(step_size: jax.Array, value: jax.Array, grad: Params) -> Trial:
         _, linear_change, sqdistance = _displace(origin, path, step_size)
-        return Trial(step_size, value, linear_change, sqdistance)
+        return Trial(step_size, value, linear_change, sqdistance, grad=grad)
 
     takes = descends & found.takes & (found.step_size > 0)
     return Outcome(
-        trial=trial(found.step_size, found.value),
+        trial=trial(found.step_size, found.value, found.grad),
         applied=trial(
             jnp.where(takes, found.step_size, 0),
             jnp.where(takes, found.value, origin.value),
+            _grad_after(origin, found, takes),
         ),
         end_step=found.end_step,
         num_trials=found.num_trials,
@@ -122,7 +131,7 @@ def _apply(
     updates, change, length = _displace(origin, path, step_size)
     known = tested | (step_size == 0)
     value = jnp.where(known, value, unknown_value(value))
-    applied = Trial(step_size, value, change, length)
+    applied = Trial(step_size, value, change, length, grad=outcome.applied.grad)
     return updates, outcome._replace(applied=applied)
 
 

@@ -61,20 +61,30 @@ class Displacement(NamedTuple):
 class Trial(NamedTuple):
     """One candidate ``w+``: step size, loss, ``<grad, w+ - w>``, ``||w+ - w||^2``.
 
-    All four describe the same point. The loss is NaN where it was not evaluated.
+    All fields describe the same point. The loss is NaN where it was not evaluated.
+    Where the condition has ``needs_slope``, ``slope`` is the derivative of the loss
+    with respect to the step size, and ``grad`` the gradient at ``w+``. Else there is
+    none.
     """
 
     step_size: jax.Array
     value: jax.Array
     linear_change: jax.Array
     sqdistance: jax.Array
+    slope: jax.Array | None = None
+    grad: Params = ()
 
 
 class Verdict(NamedTuple):
-    """What a condition says of a trial, in loss units; ``<= 0`` means satisfied."""
+    """What a condition says of a trial, in loss units; ``<= 0`` means satisfied.
+
+    A trial that is too long is never taken. One that is too short, or beyond the
+    minimum along the direction (``overshoots``), may be taken if the budget ends there.
+    """
 
     too_long: jax.Array
     too_short: jax.Array | float = -float("inf")
+    overshoots: jax.Array | float = -float("inf")
 
 
 class Found(NamedTuple):
@@ -89,6 +99,8 @@ class Found(NamedTuple):
       accepted: whether a trial passed the test.
       num_trials: int32, as a sequential search would count them.
       num_fallback_trials: 1 where the fallback step was evaluated besides, int32.
+      grad: the gradient at ``step_size``, where trials have one; that of the origin
+        where no trial was made.
     """
 
     step_size: jax.Array
@@ -98,6 +110,7 @@ class Found(NamedTuple):
     accepted: jax.Array
     num_trials: jax.Array
     num_fallback_trials: jax.Array
+    grad: Params = ()
 
 
 class Outcome(NamedTuple):
@@ -142,7 +155,8 @@ class LineSearchState(NamedTuple):
 
     ``value`` is the loss before the step. ``trial_value`` is the loss, on the same
     batch, at the end of the step of size ``step_size``. It is NaN where that loss was
-    not evaluated, and ``value`` where no step was made.
+    not evaluated, and ``value`` where no step was made. ``trial_grad`` is the gradient
+    at the same point, if the condition has ``needs_slope``, else ().
     """
 
     step_size: jax.Array
@@ -154,6 +168,7 @@ class LineSearchState(NamedTuple):
     condition: Memory
     initial_step: Memory
     gate: Memory
+    trial_grad: Params = ()
 
 
 class Condition(NamedTuple):
@@ -176,13 +191,15 @@ class Condition(NamedTuple):
       >>> rule = optaxls.scale_by_line_search(below_mean, optaxls.constant(1.0))
 
     The memory is made of arrays whose shapes and dtypes never change. Fields of a
-    NamedTuple appear in ``metrics`` under their names.
+    NamedTuple appear in ``metrics`` under their names. With ``needs_slope`` every trial
+    evaluates the gradient too: the trials that ``judge`` gets have a ``slope``.
     """
 
     init: Callable[[Params], Memory]
     observe: Callable[[Memory, Origin], Memory]
     judge: Callable[[Memory, Origin, Trial], Verdict]
     commit: Callable[[Memory, Origin, Outcome], Memory]
+    needs_slope: bool = False
 
 
 class InitialStep(NamedTuple):
@@ -228,13 +245,15 @@ class Problem(NamedTuple):
 
     ``judge`` has the numerical guards inside: a trial whose loss is not finite is too
     long, and differences within the rounding error are forgiven. ``fallback_step`` is
-    tried after a search that spent its budget; 0 makes no such trial.
+    tried after a search that spent its budget; 0 makes no such trial. ``grad`` is the
+    gradient at the origin if trials have one, else ().
     """
 
     origin: Origin
     probe: Callable[[jax.Array], Trial]
     judge: Callable[[Trial], Verdict]
     fallback_step: Any
+    grad: Params = ()
 
 
 # ``(problem, first step size, whether to search) -> found``.

@@ -1,18 +1,15 @@
 """A training step that passes an optimizer all that it asks for."""
 
-import functools
-import inspect
-import traceback
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import optax
 
-from optaxls._core import trees
 from optaxls._core.arguments import require_arrays
 from optaxls._core.loss import value_and_grad
 from optaxls.parts.types import Params
+from optaxls.training._update import updated
 from optaxls.training.metrics import metrics
 
 
@@ -24,52 +21,6 @@ class StepResult(NamedTuple):
     value: jax.Array
     aux: Any
     metrics: dict[str, jax.Array]
-
-
-def _comes_from(error: Exception, functions: tuple[Callable[..., Any], ...]) -> bool:
-    """Whether the error was raised in one of the functions, or below it."""
-    codes = {function.__code__ for function in functions}
-    frames = traceback.walk_tb(error.__traceback__)
-    return any(frame.f_code in codes for frame, _ in frames)
-
-
-def _refuses_grad_fn(error: TypeError) -> bool:
-    """Whether Python or optax says that a function does not take ``grad_fn``."""
-    text = str(error)
-    return "unexpected keyword argument" in text.lower() and "grad_fn" in text
-
-
-def _accepted(
-    optimizer: optax.GradientTransformation, extra: dict[str, Any]
-) -> dict[str, Any]:
-    """The update arguments that ``optimizer.update`` takes by its signature."""
-    parameters = inspect.signature(optimizer.update).parameters
-    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
-        return extra
-    return {key: extra[key] for key in extra if key in parameters}
-
-
-def _update(update: Callable[..., Any], loss_fns: tuple, extra: dict[str, Any]) -> Any:
-    """Calls ``update`` with ``grad_fn``, and without it where that is refused.
-
-    optax's own line searches raise on keyword arguments that they do not know, and a
-    chain does not tell which optimizers it holds. This is decided once, while tracing.
-    An error of the user's loss is never taken for such a refusal.
-    """
-    try:
-        return update(**extra)
-    except TypeError as error:
-        if _comes_from(error, loss_fns) or not _refuses_grad_fn(error):
-            raise
-        refusal = error
-    rest = {key: extra[key] for key in extra if key != "grad_fn"}
-    try:
-        return update(**rest)
-    except (TypeError, ValueError) as error:
-        if _comes_from(error, loss_fns) or "grad_fn" not in str(error):
-            raise
-    # One part of the optimizer refuses grad_fn, another cannot do without it.
-    raise refusal
 
 
 _RESERVED = ("updates", "state", "params", "value", "grad", "value_fn")
@@ -176,17 +127,16 @@ def make_step(
         further = _further(extra, params, args)
         value, grads = value_and_grad(value_fn, params, has_aux)
         value, aux = value if has_aux else (value, ())
-        # JAX's gradient in complex params is the conjugate of the ascent direction.
-        update = functools.partial(
-            optimizer.update, trees.conj(grads), opt_state, params
+        params, opt_state = updated(
+            optimizer,
+            params,
+            opt_state,
+            value=value,
+            grads=grads,
+            value_fn=value_fn,
+            grad_fn=grad_fn,
+            further=further,
         )
-        given = {"value": value, "grad": grads, "value_fn": value_fn, **further}
-        if "grad_fn" in given:
-            updates, opt_state = update(**_accepted(optimizer, given))
-        else:
-            given = _accepted(optimizer, given | {"grad_fn": grad_fn})
-            updates, opt_state = _update(update, (value_fn, grad_fn), given)
-        params = optax.apply_updates(params, updates)
         return StepResult(params, opt_state, value, aux, metrics(opt_state))
 
     return step

@@ -34,7 +34,8 @@ class LineSearchResult(NamedTuple):
     ``step_size``, ``value`` and ``params`` describe the step taken. ``value`` is NaN
     where the loss there was not evaluated, and the loss before the step where no step
     was made. ``num_trials`` counts the trial of a fallback step too. ``accepted`` is
-    False after a failed search, and where no step was made.
+    False after a failed search, and where no step was made. ``grad`` is the gradient at
+    ``params`` if the condition has ``needs_slope``, else ().
     """
 
     step_size: jax.Array
@@ -43,6 +44,7 @@ class LineSearchResult(NamedTuple):
     num_trials: jax.Array
     accepted: jax.Array
     memories: Any
+    grad: Params = ()
 
 
 def scale_by_line_search(
@@ -133,7 +135,8 @@ def scale_by_line_search(
     require_parts(parts)
 
     def init(params: Params) -> LineSearchState:
-        return first_state(name, init_memories(parts, params), params)
+        memories = init_memories(parts, params)
+        return first_state(name, memories, params, condition.needs_slope)
 
     def update(
         updates: Params,
@@ -240,4 +243,5 @@ def line_search(
         step.outcome.num_trials + step.outcome.num_fallback_trials,
         step.outcome.accepted,
         step.memories,
+        step.outcome.applied.grad,
     )

@@ -22,6 +22,11 @@ class TwoDirectionsState(NamedTuple):
     pair: Any
     step_rule: Any
 
+    @property
+    def moved_by(self) -> Any:
+        """The state of what moved the params: nothing is added to its updates."""
+        return self.step_rule
+
 
 def two_directions(
     pair: DirectionPair,

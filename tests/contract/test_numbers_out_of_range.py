@@ -100,6 +100,14 @@ RULES = {
         optaxls.bracketing,
         [("factor", [1, 1.0, 0.5, math.inf, math.nan, "2"], "(1, inf)"), TRIALS],
     ),
+    "interpolating": (
+        optaxls.interpolating,
+        [TRIALS, ("max_growth", [1, 0.5, math.inf, math.nan, "2"], "(1, inf)")],
+    ),
+    "wolfe": (
+        optaxls.wolfe,
+        [("c1", OPEN, "(0, 1)"), ("c2", [*OPEN, 1e-5], "1)")],
+    ),
     "first": (optaxls.first, [("n", COUNT, ">= 1")]),
     "every": (optaxls.every, [("n", COUNT, ">= 1")]),
     "when_unsteady": (
@@ -193,6 +201,10 @@ RULES = {
     "growing_batches_sizes": (
         _ip(optaxls.growing_batches, batch_size=5, dataset_size=9),
         [("batch_size", COUNT, ">= 1"), ("dataset_size", COUNT, ">= 1")],
+    "lbfgs": (optaxls.lbfgs, [MEMORY, ("c1", OPEN, "(0, 1)"), TRIALS]),
+    "minimize": (
+        _ip(optaxls.minimize, jnp.sum, jnp.ones(2), optaxls.lbfgs()),
+        [("max_steps", COUNT, ">= 1"), ("tolerance", EPS, "[0, inf)")],
     ),
     "stochastic_lbfgs": (optaxls.stochastic_lbfgs, [MEMORY, C, DECREASE, TRIALS]),
     "accelerated_sgd": (

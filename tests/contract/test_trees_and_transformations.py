@@ -294,6 +294,8 @@ COPIES = dict.fromkeys(RULES, 0) | {
     "salsa_ungated": 2,
     "sign_descent": 1,
     "accelerated_sgd": 2,
+    # The gradient that the search found, and two memories.
+    "lbfgs": 3,
     # Two memories, each with an axis for the pairs in front.
     "stochastic_lbfgs": 2,
 }
@@ -314,7 +316,7 @@ def test_map_params_finds_the_copies_of_the_params_and_nothing_else(name):
     assert found == [True] * (COPIES[name] * len(params))
     scalars = optax.tree.map_params(optimizer, lambda leaf: None, state)
     # The losses in spectral's window, and a product for each pair of L-BFGS.
-    most = {"spectral": 4, "stochastic_lbfgs": 10}.get(name, 1)
+    most = {"spectral": 4, "lbfgs": 4, "stochastic_lbfgs": 10}.get(name, 1)
     assert all(leaf.size <= most for leaf in jax.tree.leaves(scalars))
 
 

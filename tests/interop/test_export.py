@@ -27,7 +27,7 @@ def exported(name: str) -> export.Exported:
 
 # Loops of the direction itself: the factors of a matrix, conjugate gradients, and the
 # pairs of L-BFGS once forwards and once back.
-DIRECTIONS_LOOP = {"newton": 1, "hessian_free": 1, "stochastic_lbfgs": 2}
+DIRECTIONS_LOOP = {"newton": 1, "hessian_free": 1, "lbfgs": 2, "stochastic_lbfgs": 2}
 SOLVES = {"newton"}
 
 

@@ -112,3 +112,65 @@ def zhang_hager(mean, weight, value, decay, deviation):
     value = deviation.enter(value, mean)
     new_weight = decay * weight + 1
     return (decay * weight * mean + value) / new_weight, new_weight
+
+
+def strong_wolfe(c1, c2):
+    """Verdict of a trial: "long", "short", "over" or "fits"."""
+
+    def verdict(value, slope, step, trial_value, trial_slope):
+        if not math.isfinite(trial_value):
+            return "long"
+        if trial_value > value + c1 * step * slope:
+            return "long"
+        if trial_slope < -c2 * abs(slope):
+            return "short"
+        return "over" if trial_slope > c2 * abs(slope) else "fits"
+
+    return verdict
+
+
+def hermite_minimum(a, b):
+    """The local minimum of the cubic through two (step, value, slope), else NaN.
+
+    From the coefficients: p(u) = f + g u + q u^2 + r u^3 with u = step - a.
+    """
+    (x, f, g), (y, value, slope) = a, b
+    h = y - x
+    q = (3 * (value - f) / h - 2 * g - slope) / h
+    r = (slope + g - 2 * (value - f) / h) / h**2
+    inside = 4 * q * q - 12 * r * g
+    if inside < 0 or 2 * q + math.sqrt(inside) == 0:
+        return math.nan
+    # The root at which the second derivative is positive, also where r is 0.
+    return x - 2 * g / (2 * q + math.sqrt(inside))
+
+
+def interpolate(loss, verdict, first, budget=20, growth=10.0):
+    """``loss``: step -> (value, slope). Returns (step, trials, last verdict)."""
+    low, high, step = (0.0, *loss(0.0)), None, first
+    start, best, told = low, None, ""
+    for trial in range(1, budget + 1):
+        new = (step, *loss(step))
+        told = verdict(start[1], start[2], *new)
+        if told == "fits":
+            return step, trial, told
+        if told != "long" and (best is None or new[1] < best[1]):
+            best = new
+        if told == "short" and high is None:
+            wanted, width = hermite_minimum(low, new), step - low[0]
+            low, least, most = new, step + width / 10, step + (growth - 1) * width
+            step = min(max(wanted, least), most) if wanted > step else most
+            continue
+        if told == "short":
+            low = new
+        else:
+            high = new
+        assert high is not None
+        width = high[0] - low[0]
+        if not math.isfinite(high[1]):
+            step = low[0] + width / 4
+            continue
+        wanted = hermite_minimum(low, high)
+        wanted = wanted if math.isfinite(wanted) else low[0] + width / 2
+        step = min(max(wanted, low[0] + width / 10), high[0] - width / 10)
+    return (best or (0.0,))[0], budget, told

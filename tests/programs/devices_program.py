@@ -33,6 +33,7 @@ OPTIMIZERS = {
     "adam_sps": lambda: optaxls.adam_sps(max_step_size=0.1),
     "adam_ponos": lambda: optaxls.adam_ponos(),
     "salsa": lambda: optaxls.salsa(),
+    "lbfgs": lambda: optaxls.lbfgs(),
     "sign_descent": lambda: optaxls.sign_descent(1e-2),
     "hessian_free": lambda: optaxls.hessian_free(),
     "stochastic_lbfgs": lambda: optaxls.stochastic_lbfgs(memory_size=4),

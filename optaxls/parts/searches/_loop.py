@@ -12,8 +12,9 @@ import jax
 import jax.numpy as jnp
 from jax.core import Tracer
 
+from optaxls._core import trees
 from optaxls._core.loss import unknown_value
-from optaxls.parts.types import Found, Problem, Search, Trial, Verdict
+from optaxls.parts.types import Found, Params, Problem, Search, Trial, Verdict
 
 
 class Progress(NamedTuple):
@@ -22,7 +23,9 @@ class Progress(NamedTuple):
     ``holds`` says whether a trial so far may be taken. If so, ``held_step`` and
     ``held_value`` are its step size and loss. It is the last trial that was not too
     long, or that of the fallback step. ``end_step`` is the step size of the next trial
-    that the search itself, without its budget, would make.
+    that the search itself, without its budget, would make. ``held_grad`` is the
+    gradient of the held trial, where trials have one, and ``memory`` what the search
+    itself keeps from trial to trial.
     """
 
     next_step: jax.Array
@@ -32,6 +35,8 @@ class Progress(NamedTuple):
     holds: jax.Array
     num_trials: jax.Array
     done: jax.Array
+    held_grad: Params = ()
+    memory: Any = ()
 
 
 Advance = Callable[[Progress], Progress]
@@ -50,13 +55,16 @@ def while_loop(condition: Callable, body: Callable, carry: Any) -> Any:
     return carry
 
 
-def _start(problem: Problem, first_step: jax.Array, enabled: jax.Array) -> Progress:
+def _start(
+    problem: Problem, first_step: jax.Array, enabled: jax.Array, memory: Any
+) -> Progress:
     """Returns the progress before any trial; without a search it is already done."""
     # All leaves are derived from the origin, so that either all are traced or none.
     value = problem.origin.value
     first, none = first_step.astype(value.dtype), jnp.zeros_like(enabled, jnp.int32)
     unknown = unknown_value(value)
-    return Progress(first, first, first, unknown, ~enabled, none, ~enabled)
+    start = Progress(first, first, first, unknown, ~enabled, none, ~enabled)
+    return start._replace(held_grad=problem.grad, memory=memory)
 
 
 def repeat(
@@ -65,12 +73,13 @@ def repeat(
     first_step: jax.Array,
     enabled: jax.Array,
     max_trials: int,
+    memory: Any = (),
 ) -> Found:
     """Runs a search until it is done or has spent ``max_trials`` loss evaluations.
 
     A search that failed makes one more trial, of the fallback step, because a step is
     only made if its loss is known. The fallback step is at most as long as the next
-    trial would have been.
+    trial would have been. ``memory`` is what the search itself keeps, before any trial.
     """
 
     def body(progress: Progress) -> Progress:
@@ -87,7 +96,7 @@ def repeat(
             done=new.done | ends,
         )
 
-    start = _start(problem, first_step, enabled)
+    start = _start(problem, first_step, enabled, memory)
     end = while_loop(lambda progress: ~progress.done, body, start)
     accepted = end.holds & (end.num_trials <= max_trials)
     return Found(
@@ -98,6 +107,7 @@ def repeat(
         accepted=accepted,
         num_trials=jnp.minimum(end.num_trials, max_trials),
         num_fallback_trials=jnp.maximum(end.num_trials - max_trials, 0),
+        grad=end.held_grad,
     )
 
 
@@ -123,11 +133,13 @@ def one_at_a_time(next_step: Callable, max_trials: int) -> Search:
             verdict = problem.judge(trial)
             spent = progress.num_trials >= max_trials
             fits = taken(problem, trial, verdict, spent)
+            held = fits | spent
             step_size, done = next_step(progress, trial, verdict, problem)
             return progress._replace(
                 next_step=jnp.asarray(step_size, trial.step_size.dtype),
-                held_step=jnp.where(fits | spent, trial.step_size, progress.held_step),
-                held_value=jnp.where(fits | spent, trial.value, progress.held_value),
+                held_step=jnp.where(held, trial.step_size, progress.held_step),
+                held_value=jnp.where(held, trial.value, progress.held_value),
+                held_grad=trees.select(held, trial.grad, progress.held_grad),
                 holds=progress.holds | fits,
                 num_trials=progress.num_trials + 1,
                 done=done,

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from optaxls._core import checks
+from optaxls._core import checks, trees
 from optaxls.parts.searches._loop import Progress, repeat, taken
 from optaxls.parts.types import Found, Problem, Search
 
@@ -70,13 +70,19 @@ def parallel_candidates(
 
             def pick(leaf: jax.Array) -> jax.Array:
                 # A sum, as JAX refuses to index arrays sharded over explicit axes.
-                return jnp.sum(jnp.where(rank == first + 1, leaf, 0))
+                chosen = rank == first + 1
+                if leaf.ndim > 1:
+                    chosen = jnp.expand_dims(chosen, tuple(range(1, leaf.ndim)))
+                return jnp.sum(jnp.where(chosen, leaf, 0), axis=0)
 
             step_size, value = pick(trials.step_size), pick(trials.value)
             return progress._replace(
                 next_step=pick(jnp.stack(steps[1:])),
                 held_step=jnp.where(holds, step_size, progress.held_step),
                 held_value=jnp.where(holds, value, progress.held_value),
+                held_grad=trees.select(
+                    holds, jax.tree.map(pick, trials.grad), progress.held_grad
+                ),
                 holds=found,
                 num_trials=progress.num_trials + first.astype(jnp.int32) + 1,
                 done=found,

@@ -1,0 +1,385 @@
+"""Minimises a loss that is the same at every step: the whole loop as one program."""
+
+import enum
+import functools
+from collections.abc import Callable, Hashable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.core import Tracer
+
+from optaxls._core import checks, trees
+from optaxls._core.arguments import require_arrays
+from optaxls._core.loss import as_scalar, unknown_value, value_and_grad
+from optaxls._core.reports import known_value_and_grad, num_trials
+from optaxls.parts.types import Params, ValueFn
+from optaxls.training._update import updated
+
+# Steps in a row without a finite loss or without any change of the params.
+_MOST_IDLE = 3
+# Steps in a row in which the loss changes by no more than its rounding error, and
+# neither the loss nor the gradient falls below what it was.
+_MOST_FLAT = 100
+
+
+class StopReason(enum.IntEnum):
+    """Why ``minimize`` stopped: ``StopReason(int(result.stop_reason)).name``.
+
+    ``CONVERGED``: no entry of the gradient is above the tolerance. ``MAX_STEPS``: the
+    budget is spent. ``STALLED``: steps no longer change the params, or the loss beyond
+    its rounding error. ``NOT_FINITE``: the loss or its gradient is not finite.
+    ``CALLBACK``: the callback returned True.
+    """
+
+    CONVERGED = 0
+    MAX_STEPS = 1
+    STALLED = 2
+    NOT_FINITE = 3
+    CALLBACK = 4
+
+
+class MinimizeHistory(NamedTuple):
+    """What the loop saw, each of shape ``(max_steps + 1,)``; entry k is after k steps.
+
+    Behind the last step real entries are NaN, and integer ones are 0.
+
+    Attributes:
+      value: the loss.
+      optimality: the largest absolute entry of the gradient.
+      num_evaluations: evaluations so far, int32.
+    """
+
+    value: jax.Array
+    optimality: jax.Array
+    num_evaluations: jax.Array
+
+
+class MinimizeResult(NamedTuple):
+    """What ``minimize`` returns.
+
+    Attributes:
+      params: where the loop ended.
+      value: the loss there, scalar.
+      num_steps: steps made, int32.
+      num_evaluations: evaluations of the loss, with its gradient or alone, int32.
+      converged: whether no entry of the gradient at ``params`` is above the tolerance.
+      history: losses, optimality and evaluations after each step.
+      optimality: the largest absolute entry of the gradient at ``params``, scalar.
+      stop_reason: a ``StopReason``, int32.
+      opt_state: the state of the optimizer, for ``eval_params`` and ``metrics``.
+    """
+
+    params: Params
+    value: jax.Array
+    num_steps: jax.Array
+    num_evaluations: jax.Array
+    converged: jax.Array
+    history: MinimizeHistory
+    optimality: jax.Array
+    stop_reason: jax.Array
+    opt_state: Any
+
+
+class MinimizeProgress(NamedTuple):
+    """Where the loop is, as a callback sees it.
+
+    ``num_idle`` and ``num_flat`` count the steps in a row that changed nothing.
+    """
+
+    params: Params
+    opt_state: Any
+    value: jax.Array
+    grad: Params
+    optimality: jax.Array
+    num_steps: jax.Array
+    num_evaluations: jax.Array
+    num_idle: jax.Array
+    num_flat: jax.Array
+    least_value: jax.Array
+    least_optimality: jax.Array
+    history: MinimizeHistory
+
+
+def _optimality(grad: Params, dtype: Any) -> jax.Array:
+    """The largest absolute entry of the gradient, NaN if an entry is."""
+    entries = [
+        jnp.max(jnp.abs(leaf), initial=0).astype(dtype)
+        for leaf in trees.inexact_leaves(grad)
+    ]
+    return functools.reduce(jnp.maximum, entries, jnp.zeros((), dtype))
+
+
+def _evaluate(value_fn: ValueFn, params: Params) -> tuple[jax.Array, Params]:
+    def loss(at: Params) -> jax.Array:
+        return as_scalar(value_fn(at), trees.scalar_dtype(at), "what value_fn returns")
+
+    return value_and_grad(loss, params, False)
+
+
+def _evaluated(
+    value_fn: ValueFn, params: Params, known: tuple[Any, Any] | None, like: Any
+) -> tuple[jax.Array, Params, Any]:
+    """Returns loss, gradient and the number of evaluations for them, 0 or 1.
+
+    ``known`` is what the search found. ``like`` has the dtypes of loss and gradient.
+    """
+    if known is None:
+        return *_evaluate(value_fn, params), 1
+    missing = ~jnp.isfinite(known[0])
+
+    # A loop of at most one round. Under vmap a branch would evaluate at every step.
+    def evaluate(carry: Any) -> Any:
+        return _evaluate(value_fn, params), jnp.zeros_like(missing)
+
+    start = trees.cast_like(known, like), missing
+    found, _ = jax.lax.while_loop(lambda carry: carry[1], evaluate, start)
+    return *found, missing.astype(jnp.int32)
+
+
+def _start(
+    value_fn: ValueFn, optimizer: Any, max_steps: int, params: Params
+) -> MinimizeProgress:
+    params = trees.fresh(params)
+    value, grad = _evaluate(value_fn, params)
+    optimality = _optimality(grad, value.dtype)
+    none = jnp.zeros((), jnp.int32)
+    unknown = jnp.full(max_steps + 1, unknown_value(value))
+    history = MinimizeHistory(
+        unknown.at[0].set(value),
+        unknown.at[0].set(optimality),
+        jnp.zeros(max_steps + 1, jnp.int32).at[0].set(1),
+    )
+    return MinimizeProgress(
+        params,
+        trees.fresh(optimizer.init(params)),
+        value,
+        grad,
+        optimality,
+        num_steps=none,
+        num_evaluations=none + 1,
+        num_idle=none,
+        num_flat=none,
+        least_value=value,
+        least_optimality=optimality,
+        history=history,
+    )
+
+
+def _is_finite(progress: MinimizeProgress) -> jax.Array:
+    return jnp.isfinite(progress.value) & jnp.isfinite(progress.optimality)
+
+
+def _changed(new: Params, old: Params) -> jax.Array:
+    pairs = zip(trees.inexact_leaves(new), trees.inexact_leaves(old), strict=True)
+    found = [jnp.any(a != b) for a, b in pairs]
+    return functools.reduce(jnp.logical_or, found, jnp.zeros((), bool))
+
+
+def _counted(old: MinimizeProgress, new: MinimizeProgress) -> MinimizeProgress:
+    """``new`` with its counts of steps that led nowhere, and its entry in the history.
+
+    Slow progress is no reason to stop: only what rounding hides is.
+    """
+    moves = _changed(new.params, old.params) & _is_finite(new)
+    rounding = 8 * float(jnp.finfo(new.value.dtype).eps) * jnp.abs(old.least_value)
+    lower = new.value < old.least_value
+    lower |= new.optimality < old.least_optimality
+    flat = ~lower & (new.value <= old.least_value + rounding)
+    at, history = new.num_steps, old.history
+    return new._replace(
+        num_idle=jnp.where(moves, 0, old.num_idle + 1),
+        num_flat=jnp.where(flat, old.num_flat + 1, 0),
+        least_value=jnp.fmin(old.least_value, new.value),
+        least_optimality=jnp.fmin(old.least_optimality, new.optimality),
+        history=MinimizeHistory(
+            history.value.at[at].set(new.value),
+            history.optimality.at[at].set(new.optimality),
+            history.num_evaluations.at[at].set(new.num_evaluations),
+        ),
+    )
+
+
+def _advance(
+    value_fn: ValueFn, optimizer: Any, progress: MinimizeProgress
+) -> MinimizeProgress:
+    """One step of the optimizer, and what is true at its end."""
+    params, opt_state = updated(
+        optimizer,
+        progress.params,
+        progress.opt_state,
+        value=progress.value,
+        grads=progress.grad,
+        value_fn=value_fn,
+        grad_fn=lambda at, *_: _evaluate(value_fn, at)[1],
+        further={},
+    )
+    opt_state = trees.cast_like(opt_state, progress.opt_state)
+    known, like = known_value_and_grad(opt_state), (progress.value, progress.grad)
+    value, grad, extra = _evaluated(value_fn, params, known, like)
+    new = progress._replace(
+        params=params,
+        opt_state=opt_state,
+        value=value,
+        grad=grad,
+        optimality=_optimality(grad, value.dtype),
+        num_steps=progress.num_steps + 1,
+        num_evaluations=progress.num_evaluations + extra + num_trials(opt_state),
+    )
+    return _counted(progress, new)
+
+
+def _goes_on(max_steps: int, tolerance: Any, progress: MinimizeProgress) -> jax.Array:
+    useless = (progress.num_idle >= _MOST_IDLE) | (progress.num_flat >= _MOST_FLAT)
+    # Not "above the tolerance", since a gradient of NaN is not.
+    return (
+        ~(progress.optimality <= tolerance)
+        & ~useless
+        & (progress.num_steps < max_steps)
+    )
+
+
+def _result(
+    progress: MinimizeProgress, max_steps: int, tolerance: Any
+) -> MinimizeResult:
+    finite = _is_finite(progress)
+    converged = finite & (progress.optimality <= tolerance)
+    ends = jnp.where(
+        progress.num_steps >= max_steps, StopReason.MAX_STEPS, StopReason.STALLED
+    )
+    ends = jnp.where(
+        _goes_on(max_steps, tolerance, progress), StopReason.CALLBACK, ends
+    )
+    ends = jnp.where(finite, ends, StopReason.NOT_FINITE)
+    return MinimizeResult(
+        progress.params,
+        progress.value,
+        progress.num_steps,
+        progress.num_evaluations,
+        converged,
+        progress.history,
+        progress.optimality,
+        jnp.where(converged, StopReason.CONVERGED, ends).astype(jnp.int32),
+        progress.opt_state,
+    )
+
+
+def _run(
+    value_fn: ValueFn, optimizer: Any, max_steps: int, params: Params, tolerance: Any
+) -> MinimizeResult:
+    end = jax.lax.while_loop(
+        functools.partial(_goes_on, max_steps, tolerance),
+        functools.partial(_advance, value_fn, optimizer),
+        _start(value_fn, optimizer, max_steps, params),
+    )
+    return _result(end, max_steps, tolerance)
+
+
+def _is_traced(params: Params) -> bool:
+    """Whether this is a part of a larger program. Then ``value_fn`` may hold tracers,
+    and must not be kept."""
+    leaves = jax.tree.leaves(params)
+    return any(isinstance(leaf, Tracer) for leaf in [jnp.zeros(()), *leaves])
+
+
+# A few programs are kept, so that a second call with the same functions compiles none.
+@functools.lru_cache(maxsize=8)
+def _compiled(value_fn: ValueFn, optimizer: Any, max_steps: int) -> Callable:
+    optimizer = optax.with_extra_args_support(optimizer)
+    return jax.jit(functools.partial(_run, value_fn, optimizer, max_steps))
+
+
+def _run_with_callback(
+    value_fn: ValueFn,
+    optimizer: Any,
+    max_steps: int,
+    params: Params,
+    tolerance: Any,
+    callback: Callable[[MinimizeProgress], Any],
+) -> MinimizeResult:
+    start = jax.jit(functools.partial(_start, value_fn, optimizer, max_steps))
+    advance = jax.jit(functools.partial(_advance, value_fn, optimizer))
+    progress = start(params)
+    while _goes_on(max_steps, tolerance, progress):
+        progress = advance(progress)
+        if callback(progress):
+            break
+    return _result(progress, max_steps, tolerance)
+
+
+def minimize(
+    value_fn: ValueFn,
+    params: Params,
+    optimizer: optax.GradientTransformation,
+    *,
+    max_steps: int = 1000,
+    tolerance: float = 1e-6,
+    callback: Callable[[MinimizeProgress], Any] | None = None,
+) -> MinimizeResult:
+    r"""Minimises a loss that is the same at every step, with any optimizer.
+
+    The loop is one ``lax.while_loop``. It stops as soon as no entry of the gradient is
+    above the tolerance: :math:`\max_j |\nabla f(w)_j| \le` ``tolerance``. It also stops
+    after ``max_steps`` steps, and where further steps are useless: ``stop_reason`` says
+    which. Steps are useless if three in a row leave the params as they are, or give no
+    finite loss. They are too if the loss moves within its rounding error for a hundred
+    steps, and neither it nor the gradient gets smaller.
+
+    Args:
+      value_fn: params -> loss, or (loss, aux) whose aux is dropped. It must be pure.
+      params: where to start.
+      optimizer: any optimizer of optax, such as ``lbfgs()``.
+      max_steps: >= 1, steps of the optimizer.
+      tolerance: >= 0, in units of the gradient: loss units over those of the params.
+      callback: called with a ``MinimizeProgress`` after each step, and stops the loop
+        if it returns True. The loop is then a Python loop around a compiled step.
+
+    Returns:
+      ``MinimizeResult``. Where an optimizer evaluates other params than it trains, get
+      them by ``eval_params(result.opt_state, result.params)``.
+
+    Raises:
+      ValueError: ``max_steps`` or ``tolerance`` lies outside its range.
+      TypeError: an argument is of another kind, or ``callback`` is given inside ``jit``
+      or another transformation.
+
+    Cost:
+      One evaluation of loss and gradient at the start. Then one per trial of
+      ``lbfgs()``, whose gradients are used again. With other optimizers it is one per
+      step and what their trials need. It holds three numbers per step of ``max_steps``.
+      The last eight pairs of ``value_fn`` and ``optimizer`` stay compiled. For data
+      that changes, or is large, jit a function of the data that calls ``minimize``.
+
+    Example:
+      >>> import jax.numpy as jnp, optaxls
+      >>> def rosenbrock(w):
+      ...     return (1 - w[0])**2 + 100 * (w[1] - w[0]**2)**2
+      >>> result = optaxls.minimize(
+      ...     rosenbrock, jnp.array([-1.2, 1.0]), optaxls.lbfgs(), tolerance=1e-3)
+      >>> bool(result.converged), bool(jnp.allclose(result.params, 1.0, atol=1e-2))
+      (True, True)
+
+    Reference:
+      No publication; defined here. The test is that of Nocedal and Wright 2006,
+      Algorithm 7.5, in the largest entry.
+    """
+    checks.require_integer("max_steps", max_steps, 1)
+    checks.require("tolerance", tolerance, "[0, inf)")
+    checks.require_function("value_fn", value_fn, "make_step's loss_fn")
+    if not hasattr(optimizer, "update"):
+        raise TypeError(f"optimizer must be an optax optimizer, got {optimizer!r}")
+    require_arrays("minimize", params)
+    traced = _is_traced(params)
+    if callback is None and not traced and isinstance(value_fn, Hashable):
+        return _compiled(value_fn, optimizer, max_steps)(params, tolerance)
+    optimizer = optax.with_extra_args_support(optimizer)
+    if callback is None:
+        return _run(value_fn, optimizer, max_steps, params, tolerance)
+    if traced:
+        raise TypeError(
+            "minimize: a callback cannot be called inside jit or another transformation"
+        )
+    return _run_with_callback(
+        value_fn, optimizer, max_steps, params, tolerance, callback
+    )
