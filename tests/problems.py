@@ -9,31 +9,11 @@ import jax.numpy as jnp
 import optax
 
 import optaxls
-from tests.contract import bare_parts
-
-SEARCHED = ("value", "grad", "value_fn")
-
-
-class Case(NamedTuple):
-    """An optimizer, what its ``update`` asks for, whether momentum goes on after it."""
-
-    make: Callable[[], optax.GradientTransformationExtraArgs]
-    uses: tuple[str, ...]
-    factory: Callable[..., Any]
-    goes_on: bool = False
-
-    @property
-    def searches(self) -> bool:
-        return "value_fn" in self.uses or "grad_fn" in self.uses
-
-
-def _case(factory, uses, goes_on=False, /, **arguments) -> Case:
-    make = functools.partial(factory, **arguments)
-    return Case(make, uses, factory, goes_on)
-
+from tests.cases import SEARCHED, Case
+from tests.cases import case as _case
+from tests.contract import bare_parts, fast_rows
 
 _epoch = {"steps_per_epoch": 10.0}
-_known = {"growth_constant": 1.0, "smoothness": 4.0, "strong_convexity": 1.0}
 
 # A new alias joins the contract by a line here.
 ALIASES: dict[str, Case] = {
@@ -81,8 +61,7 @@ PARTS: dict[str, Case] = {
     "newton": _case(optaxls.newton, SEARCHED),
     "hessian_free": _case(optaxls.hessian_free, SEARCHED),
     "stochastic_lbfgs": _case(optaxls.stochastic_lbfgs, SEARCHED, memory_size=4),
-    "accelerated_sgd": _case(optaxls.accelerated_sgd, ("value", "grad"), **_known),
-}
+} | fast_rows.ROWS
 RULES = ALIASES | PARTS
 SEARCHING = [name for name, case in ALIASES.items() if case.searches]
 

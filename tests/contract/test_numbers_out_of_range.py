@@ -185,8 +185,16 @@ RULES = {
             smoothness=1.0,
             strong_convexity=0.1,
         ),
-        [("growth_constant", GROWTH, "[1, inf)"), ("smoothness", POSITIVE, "(0, inf)")]
-        + [("strong_convexity", POSITIVE, "(0, inf)")],
+        [
+            ("growth_constant", GROWTH, "[1, inf)"),
+            ("smoothness", [0, -1.0, math.nan, math.inf, "1", True], "(0, inf)"),
+            ("strong_convexity", EPS, "[0, inf)"),
+            ("restart", ["gradient", None, 2], "False"),
+        ],
+    ),
+    "accelerated_search": (
+        _ip(optaxls.accelerated_sgd, growth_constant=2.0, smoothness=None),
+        [FIRST, DECREASE],
     ),
     "accumulate": (
         _ip(optaxls.accumulate, lambda params: 0.0),

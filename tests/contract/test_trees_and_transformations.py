@@ -119,6 +119,7 @@ HYPERPARAMETERS = {
     "hessian_free": ("damping", (0.1, 5.0)),
     "stochastic_lbfgs": ("c", (0.1, 0.9)),
     "accelerated_sgd": ("growth_constant", (1.0, 3.0)),
+    "accelerated_search": ("strong_convexity", (0.5, 2.0)),
     "sign_descent": ("learning_rate", (0.01, 0.1)),
     "spectral": ("max_step_size", (0.01, 10.0)),
     "bracketed": ("max_step_size", (0.02, 0.2)),
@@ -293,6 +294,7 @@ COPIES = dict.fromkeys(RULES, 0) | {
     "salsa_ungated": 2,
     "sign_descent": 1,
     "accelerated_sgd": 2,
+    "accelerated_search": 2,
     # Two memories, each with an axis for the pairs in front.
     "stochastic_lbfgs": 2,
 }
