@@ -35,6 +35,8 @@ from optaxls.transforms.decayed import decayed as decayed
 from optaxls.transforms.extragradient import (
     scale_by_extragradient as scale_by_extragradient,
 )
+from optaxls.transforms.momentum import heavy_ball as heavy_ball
+from optaxls.transforms.momentum import nesterov as nesterov
 from optaxls.transforms.preconditioned import (
     scale_by_preconditioned_search as scale_by_preconditioned_search,
 )

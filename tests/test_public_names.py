@@ -74,6 +74,8 @@ PARTS = {
     "with_momentum": ["directions", "outcome"],
     "as_searched": ["directions", "outcome"],
     "keep_state": ["state", "displacement", "report", "params"],
+    "heavy_ball": ["momentum"],
+    "nesterov": ["momentum"],
     "metrics": ["state"],
     "eval_params": ["opt_state", "params"],
     "make_step": ["loss_fn", "optimizer"],
@@ -82,7 +84,8 @@ PARTS = {
     "sign_descent": ["learning_rate", "momentum"],
 }
 KEYWORDS = {
-    "scale_by_line_search": {"path": None, "gate": None, "fallback_step": 1e-6},
+    "scale_by_line_search": {"path": None, "gate": None, "fallback_step": 1e-6}
+    | {"uphill": "stop"},
     "line_search": dict.fromkeys(
         ["value", "grad", "condition", "initial_step"], NEEDED
     ),

@@ -192,6 +192,8 @@ RULES = {
             ("restart", ["gradient", None, 2], "False"),
         ],
     ),
+    "heavy_ball": (optaxls.heavy_ball, [("momentum", WEIGHT, "[0, 1)")]),
+    "nesterov": (optaxls.nesterov, [("momentum", WEIGHT, "[0, 1)")]),
     "accelerated_search": (
         _ip(optaxls.accelerated_sgd, growth_constant=2.0, smoothness=None),
         [FIRST, DECREASE],

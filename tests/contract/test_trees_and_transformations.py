@@ -119,6 +119,9 @@ HYPERPARAMETERS = {
     "hessian_free": ("damping", (0.1, 5.0)),
     "stochastic_lbfgs": ("c", (0.1, 0.9)),
     "accelerated_sgd": ("growth_constant", (1.0, 3.0)),
+    "heavy_ball": ("momentum", (0.1, 0.6)),
+    "nesterov": ("step_size", (0.05, 0.1)),
+    "flipped": ("c", (0.1, 0.9)),
     "accelerated_search": ("strong_convexity", (0.5, 2.0)),
     "sign_descent": ("learning_rate", (0.01, 0.1)),
     "spectral": ("max_step_size", (0.01, 10.0)),
@@ -295,6 +298,8 @@ COPIES = dict.fromkeys(RULES, 0) | {
     "sign_descent": 1,
     "accelerated_sgd": 2,
     "accelerated_search": 2,
+    "heavy_ball": 1,
+    "nesterov": 1,
     # Two memories, each with an axis for the pairs in front.
     "stochastic_lbfgs": 2,
 }
