@@ -48,6 +48,7 @@ from optaxls.transforms.two_directions import two_directions as two_directions
 from optaxls.transforms.untested import scale_by_initial_step as scale_by_initial_step
 
 # Directions: which way to go, before a search.
+from optaxls.directions.acceleration.plane import scale_by_plane as scale_by_plane
 from optaxls.directions.adam_moments import adam_moments as adam_moments
 from optaxls.directions.cautious import cautious as cautious
 from optaxls.directions.guarded import guarded as guarded

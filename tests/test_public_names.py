@@ -65,6 +65,7 @@ PARTS = {
     "scale_by_line_search": ["condition", "initial_step", "search"],
     "scale_by_initial_step": ["initial_step"],
     "line_search": ["value_fn", "params", "direction"],
+    "scale_by_plane": [],
     "two_directions": ["pair", "step_rule"],
     "scale_by_preconditioned_search": ["step_rule"],
     "scale_by_extragradient": ["initial_step", "search"],

@@ -6,8 +6,7 @@ import optax
 
 from optaxls._core import checks
 from optaxls._core.arguments import require_arguments
-from optaxls.directions._momentum import TraceState, resting_trace
-from optaxls.parts.types import Params
+from optaxls.directions._momentum import resting_trace
 
 
 def _momentum(
@@ -17,13 +16,13 @@ def _momentum(
     trace = resting_trace(momentum, nesterov=nesterov)
 
     def update(
-        updates: Params,
+        updates: Any,
         state: Any,
         params: Any = None,
         *,
         value: Any = None,
         **extra: Any,
-    ) -> tuple[Params, TraceState]:
+    ) -> tuple[Any, Any]:
         del extra
         require_arguments(name, value=value)
         return trace.update(updates, state, params, value=value)

@@ -25,6 +25,16 @@ def flipped(*, c: float = 0.1) -> optax.GradientTransformationExtraArgs:
     return optax.chain(optax.scale(-1.0), search)
 
 
+def scale_by_plane(*, c: float = 1e-4) -> optax.GradientTransformationExtraArgs:
+    search = optaxls.scale_by_line_search(
+        optaxls.armijo(c),
+        optaxls.constant(1.0),
+        optaxls.backtracking(0.5),
+        name="scale_by_plane",
+    )
+    return optax.chain(optax.scale(-1.0), optaxls.scale_by_plane(), search)
+
+
 _growth = {"growth_constant": 1.0, "strong_convexity": 1.0}
 
 ROWS: dict[str, Case] = {
@@ -34,6 +44,7 @@ ROWS: dict[str, Case] = {
     "heavy_ball": case(heavy_ball, SEARCHED, True),
     "nesterov": case(nesterov, ("value",), True),
     "flipped": case(flipped, SEARCHED),
+    "plane_search": case(scale_by_plane, SEARCHED),
     "accelerated_search": case(
         optaxls.accelerated_sgd, SEARCHED, smoothness=None, restart=True, **_growth
     ),

@@ -192,6 +192,7 @@ RULES = {
             ("restart", ["gradient", None, 2], "False"),
         ],
     ),
+    "scale_by_plane": (optaxls.scale_by_plane, [("max_newton_steps", COUNT, ">= 1")]),
     "heavy_ball": (optaxls.heavy_ball, [("momentum", WEIGHT, "[0, 1)")]),
     "nesterov": (optaxls.nesterov, [("momentum", WEIGHT, "[0, 1)")]),
     "accelerated_search": (
