@@ -6,6 +6,9 @@
 from optaxls.optimizers.acceleration.accelerated_sgd import (
     accelerated_sgd as accelerated_sgd,
 )
+from optaxls.optimizers.acceleration.multidimensional_backtracking import (
+    multidimensional_backtracking as multidimensional_backtracking,
+)
 from optaxls.optimizers.adam_sls import adam_sls as adam_sls
 from optaxls.optimizers.adam_sls import adam_sps as adam_sps
 from optaxls.optimizers.auto import auto as auto

@@ -44,6 +44,7 @@ ROWS: dict[str, Case] = {
     "heavy_ball": case(heavy_ball, SEARCHED, True),
     "nesterov": case(nesterov, ("value",), True),
     "flipped": case(flipped, SEARCHED),
+    "multidimensional": case(optaxls.multidimensional_backtracking, SEARCHED),
     "plane_search": case(scale_by_plane, SEARCHED),
     "accelerated_search": case(
         optaxls.accelerated_sgd, SEARCHED, smoothness=None, restart=True, **_growth

@@ -193,6 +193,10 @@ RULES = {
         ],
     ),
     "scale_by_plane": (optaxls.scale_by_plane, [("max_newton_steps", COUNT, ">= 1")]),
+    "multidimensional_backtracking": (
+        optaxls.multidimensional_backtracking,
+        [FIRST, RATE, DECREASE, TRIALS],
+    ),
     "heavy_ball": (optaxls.heavy_ball, [("momentum", WEIGHT, "[0, 1)")]),
     "nesterov": (optaxls.nesterov, [("momentum", WEIGHT, "[0, 1)")]),
     "accelerated_search": (

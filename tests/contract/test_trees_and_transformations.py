@@ -124,6 +124,7 @@ HYPERPARAMETERS = {
     "nesterov": ("step_size", (0.05, 0.1)),
     "flipped": ("c", (0.1, 0.9)),
     "plane_search": ("c", (0.1, 0.9)),
+    "multidimensional": ("initial_step_size", (0.01, 1.0)),
     "accelerated_search": ("strong_convexity", (0.5, 2.0)),
     "sign_descent": ("learning_rate", (0.01, 0.1)),
     "spectral": ("max_step_size", (0.01, 10.0)),
@@ -303,6 +304,7 @@ COPIES = dict.fromkeys(RULES, 0) | {
     "heavy_ball": 1,
     "nesterov": 1,
     "plane_search": 1,
+    "multidimensional": 1,
     # Two memories, each with an axis for the pairs in front.
     "stochastic_lbfgs": 2,
 }
