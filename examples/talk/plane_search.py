@@ -221,7 +221,7 @@ def draw(found: dict[str, Compared]) -> Figure:
         axes.set_ylim(1e-12, 10)
         axes.set_xlabel("steps")
     panes[0].set_ylabel("loss above the least")
-    panes[1].legend(loc="upper right", **LEGEND)
+    panes[0].legend(loc="upper right", bbox_to_anchor=(1.08, 0.62), **LEGEND)
     return figure
 
 

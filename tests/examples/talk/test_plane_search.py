@@ -36,5 +36,5 @@ def test_a_short_run_is_ahead_of_gradient_descent():
     model = plane_search.models()["breast cancer"]
     ours = plane_search.run(model, plane_search.plane_search(), 15, products=True)
     plain = plane_search.run(model, optax.sgd(1.0), 15)
-    assert ours.losses[-1] < 0.7 * plain.losses[-1]
+    assert ours.losses[-1] < 0.8 * plain.losses[-1]
     assert ours.num_trials <= 1.1
