@@ -6,6 +6,9 @@
 from optaxls.optimizers.acceleration.accelerated_sgd import (
     accelerated_sgd as accelerated_sgd,
 )
+from optaxls.optimizers.acceleration.multidimensional_backtracking import (
+    multidimensional_backtracking as multidimensional_backtracking,
+)
 from optaxls.optimizers.adam_sls import adam_sls as adam_sls
 from optaxls.optimizers.adam_sls import adam_sps as adam_sps
 from optaxls.optimizers.auto import auto as auto
@@ -43,6 +46,8 @@ from optaxls.transforms.decayed import decayed as decayed
 from optaxls.transforms.extragradient import (
     scale_by_extragradient as scale_by_extragradient,
 )
+from optaxls.transforms.momentum import heavy_ball as heavy_ball
+from optaxls.transforms.momentum import nesterov as nesterov
 from optaxls.transforms.preconditioned import (
     scale_by_preconditioned_search as scale_by_preconditioned_search,
 )
@@ -54,6 +59,7 @@ from optaxls.transforms.two_directions import two_directions as two_directions
 from optaxls.transforms.untested import scale_by_initial_step as scale_by_initial_step
 
 # Directions: which way to go, before a search.
+from optaxls.directions.acceleration.plane import scale_by_plane as scale_by_plane
 from optaxls.directions.adam_moments import adam_moments as adam_moments
 from optaxls.directions.cautious import cautious as cautious
 from optaxls.directions.guarded import guarded as guarded

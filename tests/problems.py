@@ -2,38 +2,18 @@
 
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 
 import optaxls
-from tests.contract import bare_parts
-
-SEARCHED = ("value", "grad", "value_fn")
-
-
-class Case(NamedTuple):
-    """An optimizer, what its ``update`` asks for, whether momentum goes on after it."""
-
-    make: Callable[[], optax.GradientTransformationExtraArgs]
-    uses: tuple[str, ...]
-    factory: Callable[..., Any]
-    goes_on: bool = False
-
-    @property
-    def searches(self) -> bool:
-        return "value_fn" in self.uses or "grad_fn" in self.uses
-
-
-def _case(factory, uses, goes_on=False, /, **arguments) -> Case:
-    make = functools.partial(factory, **arguments)
-    return Case(make, uses, factory, goes_on)
-
+from tests.cases import SEARCHED, Case
+from tests.cases import case as _case
+from tests.contract import bare_parts, fast_rows
 
 _epoch = {"steps_per_epoch": 10.0}
-_known = {"growth_constant": 1.0, "smoothness": 4.0, "strong_convexity": 1.0}
 _adapted = {"damping": optaxls.adapted_damping(1.0)}
 
 ALIASES: dict[str, Case] = {  # a new alias joins the contract by a line here
@@ -82,9 +62,7 @@ PARTS: dict[str, Case] = {
     "guarded": _case(bare_parts.guarded, SEARCHED),
     "own_condition": _case(bare_parts.own_condition, SEARCHED),
     "secant": _case(bare_parts.secant, ("grad",)),
-    # An optimizer that does not yet run through the nasty losses.
-    "accelerated_sgd": _case(optaxls.accelerated_sgd, ("value", "grad"), **_known),
-}
+} | fast_rows.ROWS
 RULES = ALIASES | PARTS
 SEARCHING = [name for name, case in ALIASES.items() if case.searches]
 

@@ -67,15 +67,18 @@ PARTS = {
     "scale_by_line_search": ["condition", "initial_step", "search"],
     "scale_by_initial_step": ["initial_step"],
     "line_search": ["value_fn", "params", "direction"],
+    "scale_by_plane": [],
     "two_directions": ["pair", "step_rule"],
     "scale_by_preconditioned_search": ["step_rule"],
     "scale_by_extragradient": ["initial_step", "search"],
     "tail_averaged": ["step_rule", "power"],
     "decayed": ["step_rule", "weight_decay"],
     "adam_moments": [],
-    "with_momentum": ["directions", "num_trials"],
-    "as_searched": ["directions", "num_trials"],
+    "with_momentum": ["directions", "outcome"],
+    "as_searched": ["directions", "outcome"],
     "keep_state": ["state", "displacement", "report", "params"],
+    "heavy_ball": ["momentum"],
+    "nesterov": ["momentum"],
     "metrics": ["state"],
     "eval_params": ["opt_state", "params"],
     "make_step": ["loss_fn", "optimizer"],
@@ -89,7 +92,8 @@ PARTS = {
     "growing_batches": ["batch_size", "growth"],
 }
 KEYWORDS = {
-    "scale_by_line_search": {"path": None, "gate": None, "fallback_step": 1e-6},
+    "scale_by_line_search": {"path": None, "gate": None, "fallback_step": 1e-6}
+    | {"uphill": "stop"},
     "line_search": dict.fromkeys(
         ["value", "grad", "condition", "initial_step"], NEEDED
     ),

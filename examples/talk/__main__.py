@@ -25,6 +25,8 @@ SCRIPTS: tuple[str, ...] = (
     "one_step_size_adapts",
     "acceleration",
     "second_order",
+    "plane_search",
+    "coordinate_step_sizes",
     "line_search_cost",
     "interpolation_dial",
     "step_size_collapse",

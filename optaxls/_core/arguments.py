@@ -13,6 +13,8 @@ _CALL = {
     "value": "value=loss",
     "grad": "grad=grads",
     "value_fn": "value_fn=lambda p: loss_fn(p, batch)",
+    "predict_fn": "predict_fn=lambda p: features @ p",
+    "prediction_loss_fn": "prediction_loss_fn=lambda z: jnp.mean((z - targets) ** 2)",
     "grad_fn": "grad_fn=jax.grad(lambda p: loss_fn(p, batch))",
 }
 

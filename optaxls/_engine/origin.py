@@ -10,6 +10,17 @@ from optaxls._core.loss import as_scalar, require_shared
 from optaxls.parts.types import Metric, Origin
 
 
+def turned_downhill(origin: Origin) -> tuple[Origin, jax.Array]:
+    """Returns ``origin`` with a direction that climbs reversed, and its sign.
+
+    The sign is -1 where the direction was reversed, else 1. A step of a positive size
+    along the returned direction is one of the signed size along the given one.
+    """
+    sign = jnp.where(origin.slope > 0, -1, 1).astype(origin.slope.dtype)
+    direction = trees.scale(sign, origin.direction)
+    return origin._replace(direction=direction, slope=sign * origin.slope), sign
+
+
 def make_origin(
     params: Any,
     grad: Any,

@@ -34,8 +34,8 @@ class Applied(NamedTuple):
     tested: jax.Array | bool
 
 
-# ``number of trials -> the direction to apply``.
-Choose = Callable[[jax.Array], Applied]
+# ``how the search ended -> the direction to apply``.
+Choose = Callable[[Outcome], Applied]
 
 
 class Step(NamedTuple):
@@ -121,7 +121,7 @@ def _apply(
     step_size, value = outcome.applied.step_size, outcome.applied.value
     if choose is None:
         return _displace(origin, path, step_size).updates, outcome
-    direction, tested = choose(outcome.num_trials)
+    direction, tested = choose(outcome)
     # The path may read slope and norm, so they have to be those of this direction.
     origin = origin._replace(
         direction=direction,

@@ -6,14 +6,16 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from optaxls.parts.types import Params
+from optaxls.parts.types import Outcome, Params
 
 
 class Directions(NamedTuple):
     """The direction that a search tests, and the one that its step size multiplies.
 
     ``searched`` and ``applied`` are what is *added*, like params. Where they are the
-    same object, the tested trial is the step taken.
+    same object, the tested trial is the step taken. A pair whose second direction
+    depends on the step size found may hold in ``applied`` what it is made from. Then
+    the ``applied`` of ``two_directions`` makes it.
     """
 
     searched: Params
@@ -54,25 +56,25 @@ class DirectionPair(NamedTuple):
 
 
 def with_momentum(
-    directions: Directions, num_trials: jax.Array
+    directions: Directions, outcome: Outcome
 ) -> tuple[Params, jax.Array | bool]:
     """Applies the second direction, whatever was searched: it is not tested.
 
     Returns:
       The direction, and whether it is the one that was tested.
     """
-    del num_trials
+    del outcome
     return directions.applied, False
 
 
 def as_searched(
-    directions: Directions, num_trials: jax.Array
+    directions: Directions, outcome: Outcome
 ) -> tuple[Params, jax.Array | bool]:
     """Applies the tested trial, and the second direction where nothing was tested.
 
     Returns:
       The direction, and whether it is the one that was tested.
     """
-    tested = num_trials > 0
+    tested = outcome.num_trials > 0
     chosen = jax.tree.map(lambda s, a: jnp.where(tested, s, a), *directions)
     return chosen, tested

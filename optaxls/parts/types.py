@@ -153,6 +153,7 @@ def keep_memory(
 class LineSearchState(NamedTuple):
     """What a step left behind: scalars for the logger, memories for the parts.
 
+    ``step_size`` is negative where ``uphill="flip"`` searched the other side.
     ``value`` is the loss before the step. ``trial_value`` is the loss, on the same
     batch, at the end of the step of size ``step_size``. It is NaN where that loss was
     not evaluated, and ``value`` where no step was made. ``trial_grad`` is the gradient

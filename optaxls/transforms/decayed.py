@@ -67,7 +67,9 @@ def decayed(
         updates: Params, state: Any, params: Any = None, **extra: Any
     ) -> tuple[Params, Any]:
         updates, new = rule.update(updates, state, params, **extra)
-        shrink = jnp.minimum(find_reports(new)[-1].step_size * weight_decay, 1)
+        # The size of a step along a reversed direction is negative.
+        step_size = jnp.abs(find_reports(new)[-1].step_size)
+        shrink = jnp.minimum(step_size * weight_decay, 1)
         # NaN params must not enter by 0 * NaN where no step is made.
         return trees.add_scaled(updates, -shrink, params, where=shrink > 0), new
 

@@ -7,7 +7,7 @@ import optax
 
 from optaxls.directions.adam_moments import adam_moments
 from optaxls.directions.pairs import Directions, with_momentum
-from optaxls.parts.types import Params
+from optaxls.parts.types import Outcome, Params
 from optaxls.transforms.two_directions import two_directions
 
 
@@ -20,7 +20,7 @@ def scale_by_preconditioned_search(
     search_b1: float = 0.0,
     eps: float = 1e-8,
     applied: Callable[
-        [Directions, jax.Array], tuple[Params, jax.Array | bool]
+        [Directions, Outcome], tuple[Params, jax.Array | bool]
     ] = with_momentum,
     first_count: int = 0,
     name: str = "scale_by_preconditioned_search",
@@ -44,8 +44,8 @@ def scale_by_preconditioned_search(
       b2: weight of the past squares, in [0, 1); unused by "adagrad".
       search_b1: 0, or ``b1`` to search along the momentum direction too.
       eps: > 0, units of the gradient.
-      applied: which of the two directions the step size multiplies, given the number
-        of trials: ``with_momentum``, or ``as_searched``, which SaLSA does.
+      applied: which of the two directions the step size multiplies, given how the
+        search ended: ``with_momentum``, or ``as_searched``, which SaLSA does.
       first_count: where the count of steps for the bias correction starts.
       name: the optimizer that error messages name.
 

@@ -8,10 +8,10 @@ import optax
 from optaxls._core import checks, trees
 from optaxls._core.arguments import descent_direction, prepared_direction
 from optaxls._core.loss import scalar_value_fn
-from optaxls._engine.origin import make_origin
+from optaxls._engine.origin import make_origin, turned_downhill
 from optaxls._engine.parts import Parts, init_memories
 from optaxls._engine.state import first_state, memories_of, next_state, require_parts
-from optaxls._engine.step import take_step
+from optaxls._engine.step import Applied, Choose, Step, take_step
 from optaxls.parts.gates import always
 from optaxls.parts.paths.line import along_direction
 from optaxls.parts.searches.backtracking import backtracking
@@ -21,6 +21,8 @@ from optaxls.parts.types import (
     InitialStep,
     LineSearchState,
     Metric,
+    Origin,
+    Outcome,
     Params,
     Path,
     Search,
@@ -47,6 +49,25 @@ class LineSearchResult(NamedTuple):
     grad: Params = ()
 
 
+def _reversed_where(sign: jax.Array, choose: Choose | None) -> Choose | None:
+    """``choose`` for a search along the direction times ``sign``."""
+    if choose is None:
+        return None
+
+    def chosen(outcome: Outcome) -> Applied:
+        direction, tested = choose(outcome)
+        return Applied(trees.scale(sign, direction), tested)
+
+    return chosen
+
+
+def _signed(step: Step, sign: jax.Array) -> Step:
+    """The step with its size along the given direction, which may be negative."""
+    applied = step.outcome.applied
+    applied = applied._replace(step_size=sign * applied.step_size)
+    return step._replace(outcome=step.outcome._replace(applied=applied))
+
+
 def scale_by_line_search(
     condition: Condition,
     initial_step: InitialStep,
@@ -56,6 +77,7 @@ def scale_by_line_search(
     gate: Gate = always(),  # noqa: B008
     fallback_step: float = 1e-6,
     metric: Metric | None = None,
+    uphill: str = "stop",
     name: str = "scale_by_line_search",
 ) -> optax.GradientTransformationExtraArgs:
     r"""Scales the incoming direction by a step size that a line search accepts.
@@ -79,6 +101,8 @@ def scale_by_line_search(
       metric: ``(params, displacement) -> ()``, the squared length of a displacement,
         >= 0. None is the Euclidean one, the sum of squares. Parts that divide by the
         length of a direction, such as ``polyak``, read it.
+      uphill: what is done with a direction that climbs (slope > 0). "stop": no step.
+        "flip": its other side is searched, and ``step_size`` is negative.
       name: the optimizer that error messages name.
 
     Returns:
@@ -91,8 +115,8 @@ def scale_by_line_search(
 
       On a loss or slope that is not finite no step is made, and the parts remember what
       they did before. Where the direction does not descend (slope >= 0) no step is made
-      either. Reverse-mode differentiation through ``update`` is right, or it raises
-      JAX's error about ``lax.while_loop``.
+      either, but for ``uphill``. Reverse-mode differentiation through ``update`` is
+      right, or it raises JAX's error about ``lax.while_loop``.
 
     State:
       ``LineSearchState``: ``step_size``, ``num_trials``, ``accepted``, ``value``,
@@ -131,8 +155,18 @@ def scale_by_line_search(
       Vaswani et al. 2019, arXiv:1905.09997, Algorithm 1. Each part names its source.
     """
     checks.require("fallback_step", fallback_step, "[0, inf)")
+    checks.require_choice("uphill", uphill, ("stop", "flip"))
     parts = Parts(condition, initial_step, search, path, gate, fallback_step)
     require_parts(parts)
+
+    def take(loss: ValueFn, origin: Origin, state: Any, choose: Any) -> Step:
+        if uphill == "stop":
+            return take_step(loss, origin, memories_of(state), parts, choose)
+        downhill, sign = turned_downhill(origin)
+        other = _reversed_where(sign, choose)
+        return _signed(
+            take_step(loss, downhill, memories_of(state), parts, other), sign
+        )
 
     def init(params: Params) -> LineSearchState:
         memories = init_memories(parts, params)
@@ -156,7 +190,7 @@ def scale_by_line_search(
         )
         origin = make_origin(params, grad, updates, value, lower_bound, metric)
         loss = scalar_value_fn(value_fn, origin.value.dtype)
-        step = take_step(loss, origin, memories_of(state), parts, choose)
+        step = take(loss, origin, state, choose)
         return step.updates, next_state(step, step.memories, origin, state)
 
     return optax.GradientTransformationExtraArgs(init, update)

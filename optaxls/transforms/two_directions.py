@@ -13,7 +13,7 @@ from optaxls._core.arguments import (
 )
 from optaxls._core.reports import find_reports
 from optaxls.directions.pairs import DirectionPair, Directions, with_momentum
-from optaxls.parts.types import Params
+from optaxls.parts.types import Outcome, Params
 
 
 class TwoDirectionsState(NamedTuple):
@@ -33,7 +33,7 @@ def two_directions(
     step_rule: optax.GradientTransformation,
     *,
     applied: Callable[
-        [Directions, jax.Array], tuple[Params, jax.Array | bool]
+        [Directions, Outcome], tuple[Params, jax.Array | bool]
     ] = with_momentum,
     name: str = "two_directions",
 ) -> optax.GradientTransformationExtraArgs:
@@ -47,8 +47,9 @@ def two_directions(
         ``tell`` gets the displacement and the report.
       step_rule: ``scale_by_line_search(...)`` or ``scale_by_initial_step(...)``, also
         in an ``optax.chain``.
-      applied: ``(directions, num_trials) -> (direction, tested)``: which of the two is
-        applied, and whether it was tested. ``with_momentum`` or ``as_searched``.
+      applied: ``(directions, outcome) -> (direction, tested)``: what is applied, and
+        whether it was tested. ``outcome`` tells the step size found and the number of
+        trials. ``with_momentum``, ``as_searched`` or a function of your own.
       name: the optimizer that error messages name.
 
     Returns:
@@ -111,7 +112,7 @@ def two_directions(
         directions, pair_state = pair.update(updates, state.pair, params, **given)
         choose = None
         if directions.applied is not directions.searched:
-            choose = lambda num_trials: applied(directions, num_trials)  # noqa: E731
+            choose = lambda outcome: applied(directions, outcome)  # noqa: E731
         moved, rule_state = rule.update(
             directions.searched, state.step_rule, params, choose=choose, **given
         )

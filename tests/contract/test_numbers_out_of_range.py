@@ -214,8 +214,23 @@ RULES = {
             smoothness=1.0,
             strong_convexity=0.1,
         ),
-        [("growth_constant", GROWTH, "[1, inf)"), ("smoothness", POSITIVE, "(0, inf)")]
-        + [("strong_convexity", POSITIVE, "(0, inf)")],
+        [
+            ("growth_constant", GROWTH, "[1, inf)"),
+            ("smoothness", [0, -1.0, math.nan, math.inf, "1", True], "(0, inf)"),
+            ("strong_convexity", EPS, "[0, inf)"),
+            ("restart", ["gradient", None, 2], "False"),
+        ],
+    ),
+    "scale_by_plane": (optaxls.scale_by_plane, [("max_newton_steps", COUNT, ">= 1")]),
+    "multidimensional_backtracking": (
+        optaxls.multidimensional_backtracking,
+        [FIRST, RATE, DECREASE, TRIALS],
+    ),
+    "heavy_ball": (optaxls.heavy_ball, [("momentum", WEIGHT, "[0, 1)")]),
+    "nesterov": (optaxls.nesterov, [("momentum", WEIGHT, "[0, 1)")]),
+    "accelerated_search": (
+        _ip(optaxls.accelerated_sgd, growth_constant=2.0, smoothness=None),
+        [FIRST, DECREASE],
     ),
     "accumulate": (
         _ip(optaxls.accumulate, lambda params: 0.0),

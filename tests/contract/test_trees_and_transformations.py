@@ -53,7 +53,8 @@ def test_donated_steps_of_a_rematerialised_loss_are_the_plain_ones(name):
 def after_a_step(name):
     """The loss after a step from ``factor`` times the start, in float64."""
     optimizer, start = RULES[name].make(), quadratic_params(jnp.float64)
-    state = optimizer.init(start)
+    # Not at the start itself: a displacement of 0 is a kink of what depends on it.
+    state = optimizer.init(jax.tree.map(lambda leaf: leaf + 1, start))
 
     def fn(factor):
         params = jax.tree.map(lambda leaf: factor * leaf, start)
@@ -120,6 +121,12 @@ HYPERPARAMETERS = {
     "hessian_free_adapted": ("c", (0.1, 0.9)),
     "stochastic_lbfgs": ("c", (0.1, 0.9)),
     "accelerated_sgd": ("growth_constant", (1.0, 3.0)),
+    "heavy_ball": ("momentum", (0.1, 0.6)),
+    "nesterov": ("step_size", (0.05, 0.1)),
+    "flipped": ("c", (0.1, 0.9)),
+    "plane_search": ("c", (0.1, 0.9)),
+    "multidimensional": ("initial_step_size", (0.01, 1.0)),
+    "accelerated_search": ("strong_convexity", (0.5, 2.0)),
     "sign_descent": ("learning_rate", (0.01, 0.1)),
     "spectral": ("max_step_size", (0.01, 10.0)),
     "bracketed": ("max_step_size", (0.02, 0.2)),
@@ -296,6 +303,11 @@ COPIES = dict.fromkeys(RULES, 0) | {
     "accelerated_sgd": 2,
     # The gradient that the search found, and two memories.
     "lbfgs": 3,
+    "accelerated_search": 2,
+    "heavy_ball": 1,
+    "nesterov": 1,
+    "plane_search": 1,
+    "multidimensional": 1,
     # Two memories, each with an axis for the pairs in front.
     "stochastic_lbfgs": 2,
 }

@@ -12,6 +12,7 @@ import sys
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
@@ -21,6 +22,21 @@ from optaxls.diagnostics import gradient_sample
 STEPS = 6
 LAYOUTS = ("data parallel", "sharded params")
 SEARCHES = ("sls", "ponos", "adam_sls", "salsa", "auto")
+
+
+def plane_search():
+    return optax.chain(
+        optax.scale(-1.0),
+        optaxls.scale_by_plane(),
+        optaxls.scale_by_line_search(optaxls.armijo(1e-4), optaxls.constant(1.0)),
+    )
+
+
+def accelerated_search():
+    known = {"growth_constant": 2.0, "strong_convexity": 0.1}
+    return optaxls.accelerated_sgd(smoothness=None, restart=True, **known)
+
+
 OPTIMIZERS = {
     "auto": lambda: optaxls.auto(),
     "sls": lambda: optaxls.sls(steps_per_epoch=10),
@@ -37,6 +53,12 @@ OPTIMIZERS = {
     "sign_descent": lambda: optaxls.sign_descent(1e-2),
     "hessian_free": lambda: optaxls.hessian_free(),
     "stochastic_lbfgs": lambda: optaxls.stochastic_lbfgs(memory_size=4),
+    "accelerated_search": accelerated_search,
+    "plane_search": plane_search,
+    # Steps far longer, which it takes at first else, make rounding count.
+    "multidimensional": lambda: optaxls.multidimensional_backtracking(
+        initial_step_size=1.0
+    ),
 }
 COLLECTIVE = re.compile(
     r"= (\S+) (all-reduce|all-gather|reduce-scatter|all-to-all|collective-permute)"

@@ -22,6 +22,8 @@ _STALLED = 0.95
 _LIGHT, _INFINITE = 8.0, 2.0
 # The fit of growth is rough if one point needs this many times the fitted rho.
 _ROUGH = 3.0
+# Below this growth of a batch's gradient plain Nesterov momentum converges.
+_NESTEROV = 2.0
 # A noise floor below this share of the first squared gradients is float32's rounding.
 _ROUNDING_SHARE = 1e-7
 # Above both, a few classes hold most examples and most classes hold few.
@@ -93,6 +95,18 @@ def regime(measured: Measured) -> str:
     return "interpolation" if distance.high < _INTERPOLATES else "undecided"
 
 
+def _acceleration(measured: Measured, of_batch: float) -> str:
+    """What momentum can be expected to do with batches of this growth."""
+    if regime(measured) == "noise":
+        return " Acceleration cannot be expected: noise remains at the minimum."
+    if of_batch < _NESTEROV:
+        return " Acceleration can be expected, also of plain Nesterov momentum."
+    return (
+        " Acceleration can be expected of accelerated_sgd with this growth_constant."
+        " Plain Nesterov momentum may diverge with such batches."
+    )
+
+
 def _growth(measured: Measured) -> list[Finding]:
     """Strong growth and the noise floor."""
     growth, batch = measured.growth, measured.batch_size
@@ -114,7 +128,8 @@ def _growth(measured: Measured) -> list[Finding]:
             "Without the noise floor, squared gradients of examples are on average this"
             " multiple of the squared gradient of the loss. With batches of"
             f" {batch} the multiple is {of_batch:.3g}: SGD with a constant step needs"
-            f" that many times the steps of gradient descent.{rough}",
+            f" that many times the steps of gradient descent.{rough}"
+            + _acceleration(measured, of_batch),
         ),
         _finding(
             "noise floor",

@@ -1,27 +1,65 @@
 """Nesterov's three sequences, as a pair of directions of the one that is trained."""
 
+import numbers
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from optaxls._core import trees
+from optaxls._core.arguments import hold_integers
 from optaxls.directions.pairs import DirectionPair, Directions
-from optaxls.parts.types import Params
+from optaxls.parts.types import Outcome, Params
 
 
 class AcceleratedState(NamedTuple):
-    """Two of the three sequences, w and v; the third, y, is trained."""
+    """Two of the three sequences, w and v; the third, y, is trained.
+
+    ``anchor`` is v, in float32 or wider. ``anchor_weight`` is its weight in the y that
+    is trained, in (0, 1]; w has the rest.
+    """
 
     eval_params: Params
     anchor: Params
+    anchor_weight: jax.Array
+    num_restarts: jax.Array
+
+
+class Weights(NamedTuple):
+    """Of one step: ``v+ = keep v + (1 - keep) y - pull g``, and v's weight in y+."""
+
+    keep: jax.Array
+    pull: jax.Array
+    next_weight: jax.Array
+
+
+class _Second(NamedTuple):
+    """What the applied direction is made from, once the step size is known.
+
+    ``away`` is ``v - y``. ``rise`` is the slope from w to y, and ``sqnorm`` that of the
+    gradient: together they tell whether the next w lies uphill of the present one.
+    """
+
+    grads: Params
+    away: Params
+    weight: jax.Array
+    rise: jax.Array
+    sqnorm: jax.Array
 
 
 class _Tried(NamedTuple):
-    """The sequences before the step, and those after it should it be taken."""
+    """The state before the step, and what the step is made from."""
 
     before: AcceleratedState
-    after: AcceleratedState
+    second: _Second
+
+
+class ThreeSequences(NamedTuple):
+    """The pair, and the ``applied`` of ``two_directions`` that belongs to it."""
+
+    pair: DirectionPair
+    applied: Callable[[Directions, Outcome], tuple[Params, bool]]
 
 
 def _combined(*terms: tuple[Any, Params]) -> Params:
@@ -38,40 +76,83 @@ def _combined(*terms: tuple[Any, Params]) -> Params:
     return jax.tree.map(leaf, *(tree for _, tree in terms))
 
 
-def _tell(
-    tried: Any, displacement: Params, report: Any, params: Params, **extra: Any
-) -> AcceleratedState:
-    del displacement, params, extra
-    return trees.select(report.accepted, tried.after, tried.before)
+def _weights(growth: Any, strong_convexity: Any) -> Callable[..., Weights]:
+    """The weights of a step by its size and by the weight of v in the present y."""
+
+    def strongly_convex(step_size: jax.Array, weight: jax.Array) -> Weights:
+        del weight
+        s = jnp.minimum(jnp.sqrt(strong_convexity * step_size / growth), 1)
+        return Weights(1 - s, s / strong_convexity, s / (1 + s))
+
+    def convex(step_size: jax.Array, weight: jax.Array) -> Weights:
+        t = 1 / weight
+        following = (1 + jnp.sqrt(1 + 4 * t**2)) / 2
+        return Weights(jnp.ones_like(t), t * step_size / growth, 1 / following)
+
+    known_zero = isinstance(strong_convexity, numbers.Real) and strong_convexity == 0
+    return convex if known_zero else strongly_convex
 
 
 def three_sequences(
-    growth: Any, step_size: Any, strong_convexity: Any
-) -> DirectionPair:
-    """The pair whose applied direction, times ``step_size``, is the step of y.
+    growth: Any, strong_convexity: Any, restart: bool
+) -> ThreeSequences:
+    """Searches from y along minus the gradient g, and moves y as the method does.
 
-    The gradient g at y gives ``w+ = y - step_size g``, ``v+ = (1 - s) v + s y -
-    (s / mu) g`` and ``y+ = (s v+ + w+) / (1 + s)``.
+    With the step size found, ``w+ = y - step_size g``, v+ is that of ``Weights``, and
+    ``y+ = w+ + next_weight (v+ - w+)``. A restart sets v+ and y+ to w+.
     """
-    s = (strong_convexity * step_size / growth) ** 0.5
+    weights_of = _weights(growth, strong_convexity)
+
+    def restarts(second: _Second, step_size: jax.Array) -> jax.Array | bool:
+        return restart and second.rise > step_size * second.sqnorm
 
     def init(params: Params) -> AcceleratedState:
-        return trees.fresh(AcceleratedState(params, params))
+        one = jnp.ones((), trees.scalar_dtype(params))
+        none = jnp.zeros((), jnp.int32)
+        return trees.fresh(AcceleratedState(params, trees.wide(params), one, none))
 
     def update(
         grads: Params, state: AcceleratedState, params: Params, **extra: Any
     ) -> tuple[Directions, _Tried]:
         del extra
-        y, v = params, state.anchor
-        after = AcceleratedState(
-            _combined((1, y), (-step_size, grads)),
-            _combined((1 - s, v), (s, y), (-s / strong_convexity, grads)),
-        )
-        # (y+ - y) / step_size, without the difference of two numbers that are close.
-        away = s * (1 - s) / step_size / (1 + s)
-        along = -(1 + 1 / growth) / (1 + s)
-        applied = _combined((along, grads), (away, trees.difference(v, y)))
-        directions = Directions(trees.reverse(grads), applied)
-        return directions, _Tried(state, trees.cast_like(after, state))
+        dtype = state.anchor_weight.dtype
+        away = trees.difference(state.anchor, params)
+        rise = sqnorm = jnp.zeros((), dtype)
+        if restart:
+            ahead = trees.difference(params, state.eval_params)
+            rise = trees.inner(trees.conj(grads), ahead, dtype)
+            sqnorm = trees.sqnorm(grads, dtype)
+        second = _Second(grads, away, state.anchor_weight, rise, sqnorm)
+        return Directions(trees.reverse(grads), second), _Tried(state, second)
 
-    return DirectionPair(init, update, _tell)
+    def applied(directions: Directions, outcome: Outcome) -> tuple[Params, bool]:
+        second, step_size = directions.applied, outcome.applied.step_size
+        step_size = jnp.where(step_size > 0, step_size, 1)
+        keep, pull, weight = weights_of(step_size, second.weight)
+        # (y+ - y) / step_size, without the difference of two numbers that are close.
+        along = (1 - weight) + weight * pull / step_size
+        beside = weight * keep / step_size
+        again = restarts(second, step_size)
+        along, beside = jnp.where(again, 1, along), jnp.where(again, 0, beside)
+        direction = _combined((-along, second.grads), (beside, second.away))
+        return hold_integers(direction, second.grads), False
+
+    def tell(
+        tried: Any, displacement: Params, report: Any, params: Params, **extra: Any
+    ) -> AcceleratedState:
+        del displacement, extra
+        (before, second), moved = tried, report.step_size > 0
+        step_size = jnp.where(moved, report.step_size, 1)
+        keep, pull, weight = weights_of(step_size, second.weight)
+        again = restarts(second, step_size)
+        ahead = _combined((1, params), (-step_size, second.grads))
+        # v+ = y + keep (v - y) - pull g; after a restart it is w+.
+        keep, pull = jnp.where(again, 0, keep), jnp.where(again, step_size, pull)
+        anchor = _combined(
+            (1, trees.wide(params)), (keep, second.away), (-pull, second.grads)
+        )
+        count = before.num_restarts + jnp.asarray(again, jnp.int32)
+        after = AcceleratedState(ahead, anchor, jnp.where(again, 1, weight), count)
+        return trees.select(moved, after, before)
+
+    return ThreeSequences(DirectionPair(init, update, tell), applied)
