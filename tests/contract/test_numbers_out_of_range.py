@@ -201,6 +201,7 @@ RULES = {
     "growing_batches_sizes": (
         _ip(optaxls.growing_batches, batch_size=5, dataset_size=9),
         [("batch_size", COUNT, ">= 1"), ("dataset_size", COUNT, ">= 1")],
+    ),
     "lbfgs": (optaxls.lbfgs, [MEMORY, ("c1", OPEN, "(0, 1)"), TRIALS]),
     "minimize": (
         _ip(optaxls.minimize, jnp.sum, jnp.ones(2), optaxls.lbfgs()),
