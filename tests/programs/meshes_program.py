@@ -43,6 +43,7 @@ def guarded():
 
 RULES = OPTIMIZERS | {"candidates": candidates, "guarded": guarded}
 QUICK = (("auto", "model"), ("adam_sls", "data"), ("candidates", "model"))
+QUICK += (("stochastic_lbfgs", "model"),)
 MEMBERS = ("sls", "ponos", "adam_sls", "candidates")
 
 

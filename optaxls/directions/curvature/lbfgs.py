@@ -142,13 +142,13 @@ def lbfgs_pairs(*, memory_size: int = 10) -> DirectionPair:
     checks.require_integer("memory_size", memory_size, 1)
 
     def init(params: Params) -> LbfgsState:
+        def stack(leaf: Any) -> jax.Array:
+            # Made from the leaf, so that each pair has its sharding.
+            zeros = trees.zeros_like(_wide(leaf))
+            return jnp.broadcast_to(zeros, (memory_size, *zeros.shape))
+
         def memory() -> Params:
-            return jax.tree.map(
-                lambda leaf: jnp.zeros(
-                    (memory_size, *jnp.shape(leaf)), _wide(leaf).dtype
-                ),
-                params,
-            )
+            return jax.tree.map(stack, params)
 
         curvatures = jnp.zeros(memory_size, trees.scalar_dtype(params))
         report = _PairsReport(jnp.zeros((), jnp.int32))
