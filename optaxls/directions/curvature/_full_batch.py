@@ -125,7 +125,8 @@ def full_batch_pairs(*, memory_size: int = 10) -> DirectionPair:
 
     def init(params: Params) -> PairsState:
         def memory(leaf: jax.Array) -> jax.Array:
-            return jnp.zeros((memory_size, *leaf.shape), leaf.dtype)
+            # Made from the leaf, for its sharding.
+            return jnp.stack([trees.zeros_like(leaf)] * memory_size)
 
         leaves = trees.wide(params)
         none = jnp.zeros(memory_size, trees.scalar_dtype(params))
