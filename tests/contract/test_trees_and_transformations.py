@@ -119,6 +119,7 @@ HYPERPARAMETERS = {
     "hessian_free": ("damping", (0.1, 5.0)),
     "stochastic_lbfgs": ("c", (0.1, 0.9)),
     "accelerated_sgd": ("growth_constant", (1.0, 3.0)),
+    "lbfgs": ("c2", (0.1, 0.9)),
     "sign_descent": ("learning_rate", (0.01, 0.1)),
     "spectral": ("max_step_size", (0.01, 10.0)),
     "bracketed": ("max_step_size", (0.02, 0.2)),
