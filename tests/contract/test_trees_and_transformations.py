@@ -127,6 +127,7 @@ HYPERPARAMETERS = {
     "plane_search": ("c", (0.1, 0.9)),
     "multidimensional": ("initial_step_size", (0.01, 1.0)),
     "accelerated_search": ("strong_convexity", (0.5, 2.0)),
+    "lbfgs": ("c2", (0.1, 0.9)),
     "sign_descent": ("learning_rate", (0.01, 0.1)),
     "spectral": ("max_step_size", (0.01, 10.0)),
     "bracketed": ("max_step_size", (0.02, 0.2)),

@@ -24,7 +24,7 @@ CURVATURE = ("newton", "hessian_free", "stochastic_lbfgs")
 MONOTONE = [
     name
     for name in SEARCHING
-    if name.startswith(("sls", "adam_sls", "amsgrad", *CURVATURE))
+    if name.startswith(("sls", "adam_sls", "amsgrad", "lbfgs", *CURVATURE))
 ]
 MONOTONE.remove("sls_extragradient")
 # Five kinds of optimizers on one tree; in the slow tests the others, and every
@@ -216,7 +216,12 @@ def stays(records: Record, name: str) -> np.ndarray:
     """Whether the next params are those of the accepted trial."""
     report = records.report
     applied = not ALIASES[name].goes_on and name != "adam_sls_momentum"
-    return applied & report["accepted"] & (report["num_trials"] > 0)
+    tested = report["num_trials"] > 0
+    if name == "lbfgs":
+        # Its search goes towards a pole until the budget is spent, and there the loss
+        # of a trial depends on how its params are rounded.
+        tested &= report["num_trials"] < 20
+    return applied & report["accepted"] & tested
 
 
 @pytest.mark.parametrize(("name", "tree"), SEARCHED_BY_LOSS)

@@ -54,8 +54,8 @@ def traffic_faults(name: str, layout: str, found: dict) -> list[str]:
     faults = []
     searches = name not in ("sps", "adam_sps", "sign_descent")
     expected = found["forward"] if searches else []
-    # The trials of extragradient are gradients, as conjugate gradients' products are.
-    gradients = name in ("sls_extragradient", "hessian_free")
+    # The trials of some are gradients, as conjugate gradients' products are.
+    gradients = name in ("sls_extragradient", "hessian_free", "lbfgs")
     if not gradients and found["loop"] != expected:
         faults.append(f"the loop communicates {found['loop']}, not {expected}")
     # The norm of the gradient, the share of it that is kept, the slopes: each needs the

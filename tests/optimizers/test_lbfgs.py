@@ -68,7 +68,7 @@ PROBLEMS = {
 }
 
 
-QUICK = ("breast cancer", "network")
+QUICK = ("breast cancer", "rosenbrock 2")
 EACH = [
     pytest.param(name, marks=() if name in QUICK else pytest.mark.slow)
     for name in PROBLEMS

@@ -1,5 +1,7 @@
 """The direction of L-BFGS where every step has the same loss."""
 
+import functools
+import operator
 from typing import Any, NamedTuple
 
 import jax
@@ -125,10 +127,11 @@ def full_batch_pairs(*, memory_size: int = 10) -> DirectionPair:
 
     def init(params: Params) -> PairsState:
         def memory(leaf: jax.Array) -> jax.Array:
-            return jnp.zeros((memory_size, *leaf.shape), leaf.dtype)
+            # Made from the leaf, for its sharding.
+            return jnp.stack([trees.zeros_like(leaf)] * int(memory_size))
 
         leaves = trees.wide(params)
-        none = jnp.zeros(memory_size, trees.scalar_dtype(params))
+        none = jnp.zeros(int(memory_size), trees.scalar_dtype(params))
         state = PairsState(
             jax.tree.map(memory, leaves),
             jax.tree.map(memory, leaves),
@@ -169,7 +172,10 @@ def full_batch_pairs(*, memory_size: int = 10) -> DirectionPair:
         )
         change = trees.difference(behind, before)
         new = entered(state, moved, change, report.accepted)
-        kept = jnp.where(report.accepted, new.curvatures, 0)
-        return new._replace(curvatures=kept)
+        # A batch that is not finite says nothing of the pairs.
+        finite = [jnp.all(jnp.isfinite(leaf)) for leaf in trees.inexact_leaves(before)]
+        failed = functools.reduce(operator.and_, finite, jnp.isfinite(report.value))
+        failed &= ~report.accepted
+        return new._replace(curvatures=jnp.where(failed, 0, new.curvatures))
 
     return DirectionPair(init, update, tell)
