@@ -6,9 +6,11 @@ import optaxls
 from tests.cases import SEARCHED, Case, case
 
 
-def heavy_ball(*, momentum: float = 0.5) -> optax.GradientTransformationExtraArgs:
+def heavy_ball(
+    *, momentum: float = 0.5, growth: float = 1.1
+) -> optax.GradientTransformationExtraArgs:
     search = optaxls.scale_by_line_search(
-        optaxls.armijo(0.5), optaxls.grow(1.0, 1.1), name="heavy_ball"
+        optaxls.armijo(0.5), optaxls.grow(1.0, growth), name="heavy_ball"
     )
     return optax.chain(optax.scale(-1.0), search, optaxls.heavy_ball(momentum))
 
@@ -41,12 +43,17 @@ ROWS: dict[str, Case] = {
     "accelerated_sgd": case(
         optaxls.accelerated_sgd, ("value", "grad"), smoothness=4.0, **_growth
     ),
-    "heavy_ball": case(heavy_ball, SEARCHED, True),
+    "heavy_ball": case(heavy_ball, SEARCHED, True, growth=1.1),
     "nesterov": case(nesterov, ("value",), True),
     "flipped": case(flipped, SEARCHED),
     "multidimensional": case(optaxls.multidimensional_backtracking, SEARCHED),
     "plane_search": case(scale_by_plane, SEARCHED),
     "accelerated_search": case(
-        optaxls.accelerated_sgd, SEARCHED, smoothness=None, restart=True, **_growth
+        optaxls.accelerated_sgd,
+        SEARCHED,
+        smoothness=None,
+        restart=True,
+        growth=1.1,
+        **_growth,
     ),
 }

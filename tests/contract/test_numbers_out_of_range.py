@@ -231,7 +231,7 @@ RULES = {
     "nesterov": (optaxls.nesterov, [("momentum", WEIGHT, "[0, 1)")]),
     "accelerated_search": (
         _ip(optaxls.accelerated_sgd, growth_constant=2.0, smoothness=None),
-        [FIRST, DECREASE],
+        [FIRST, DECREASE, RATE],
     ),
     "accumulate": (
         _ip(optaxls.accumulate, lambda params: 0.0),

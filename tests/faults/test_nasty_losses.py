@@ -2,7 +2,7 @@
 
 A case is a start, a run of nasty losses, wrong signs and noise, see ``nasty_losses``.
 Each optimizer meets ``EXAMPLES`` batches of ``BATCH`` drawn cases, so that there are
-``len(ALIASES) * EXAMPLES * BATCH`` cases, each of ``LENGTH`` steps.
+``len(ROWS) * EXAMPLES * BATCH`` cases, each of ``LENGTH`` steps.
 """
 
 import functools
@@ -15,8 +15,16 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from tests.faults import nasty_losses as fault_cases
-from tests.faults.nasty_losses import LOSSES, NASTY, TREES, WARM, Case, Record
-from tests.problems import ALIASES, SEARCHING
+from tests.faults.nasty_losses import (
+    LOSSES,
+    NASTY,
+    ROWS,
+    TREES,
+    WARM,
+    Case,
+    Record,
+)
+from tests.problems import SEARCHING
 
 BATCH, EXAMPLES, MAX_TRIALS = 64, 2, 100
 QUICK = ("sls", "ponos", "sps", "adam_sls_momentum", "auto")
@@ -29,12 +37,12 @@ MONOTONE = [
 MONOTONE.remove("sls_extragradient")
 # Five kinds of optimizers on one tree; in the slow tests the others, and every
 # other one on a second tree.
-_TURN = {name: list(TREES)[i % len(TREES)] for i, name in enumerate(ALIASES)}
-_SECOND = {name: list(TREES)[(i + 1) % len(TREES)] for i, name in enumerate(ALIASES)}
+_TURN = {name: list(TREES)[i % len(TREES)] for i, name in enumerate(ROWS)}
+_SECOND = {name: list(TREES)[(i + 1) % len(TREES)] for i, name in enumerate(ROWS)}
 
 _TREES_OF = {
     name: (_TURN[name], _SECOND[name]) if i % 2 == 0 else (_TURN[name],)
-    for i, name in enumerate(ALIASES)
+    for i, name in enumerate(ROWS)
 }
 
 
@@ -46,9 +54,7 @@ def _combination(name: str, tree: str) -> Any:
     return pytest.param(name, tree, marks=marks)
 
 
-COMBINATIONS = [
-    _combination(name, tree) for name in ALIASES for tree in _TREES_OF[name]
-]
+COMBINATIONS = [_combination(name, tree) for name in ROWS for tree in _TREES_OF[name]]
 
 cases = st.builds(
     Case,
@@ -112,7 +118,7 @@ def ran(name: str, tree: str) -> list[tuple[list[Case], Any, Record]]:
 
 
 def test_there_are_at_least_two_thousand_cases():
-    assert len(ALIASES) * EXAMPLES * BATCH >= 2000
+    assert len(ROWS) * EXAMPLES * BATCH >= 2000
 
 
 @pytest.mark.parametrize(("name", "tree"), COMBINATIONS)
@@ -159,7 +165,7 @@ def test_where_nothing_is_downhill_nothing_is_searched_or_moved(name, tree):
         idle = ~usable | (report["slope"] >= 0)
         bad = idle & (report["accepted"] | (report["step_size"] > 0))
         bad |= idle & (report["num_trials"] > 0)
-        if not ALIASES[name].goes_on:
+        if not ROWS[name].goes_on:
             bad |= idle & records.params_finite & records.updates.any(-1)
         assert not bad.any(), where(bad, batch, tree)
         assert idle.any()
@@ -215,7 +221,7 @@ def test_no_uphill_step_is_taken_knowingly(name, tree):
 def stays(records: Record, name: str) -> np.ndarray:
     """Whether the next params are those of the accepted trial."""
     report = records.report
-    applied = not ALIASES[name].goes_on and name != "adam_sls_momentum"
+    applied = not ROWS[name].goes_on and name != "adam_sls_momentum"
     tested = report["num_trials"] > 0
     if name == "lbfgs":
         # Its search goes towards a pole until the budget is spent, and there the loss

@@ -247,3 +247,16 @@ def test_strong_convexity_is_at_most_smoothness():
         optaxls.accelerated_sgd(
             growth_constant=2.0, smoothness=1.0, strong_convexity=1.5
         )
+
+
+def test_with_growth_the_step_size_comes_back_after_batches_that_no_step_fits():
+    """After one batch it does so without."""
+    sizes = {}
+    for growth in (1.0, 1.5):
+        optimizer = optaxls.accelerated_sgd(
+            growth_constant=1.0, smoothness=None, growth=growth
+        )
+        batches = [[1.0, 0.5]] * 5 + [[1e4, 1e4]] * 3 + [[1.0, 0.5]] * 40
+        _, state = run(optimizer, batches)
+        sizes[growth] = float(optaxls.metrics(state)["step_size"])
+    assert sizes[1.0] < 1e-3 and sizes[1.5] > 0.5

@@ -49,7 +49,7 @@ def oracle(w, s, growth, factor):
 def test_it_is_the_recursion_of_the_paper(growth):
     """With the step shortened where the paper makes none."""
     with jax.enable_x64(True):
-        found = ran(60, initial_step_size=10.0, growth=growth)
+        found = ran(32, initial_step_size=10.0, growth=growth)
         w, s, cuts = np.array([1.0, -2.0, 0.5]), np.full(3, 30.0**2), 0
         for ours, state, _ in found:
             w, s, cut = oracle(w, s, growth, 0.5)
@@ -57,7 +57,8 @@ def test_it_is_the_recursion_of_the_paper(growth):
             np.testing.assert_allclose(ours, w, rtol=1e-6, atol=1e-12)
             np.testing.assert_allclose(state.pair.square_axes, s, rtol=1e-5)
             assert state.pair.num_cuts == cuts
-    assert 5 < cuts < 50
+    # Later, w is 0 but for rounding, which the cuts then depend on.
+    assert 5 < cuts < 31 and np.max(np.abs(w)) > 1e-10
 
 
 def test_a_cut_keeps_the_best_step_sizes_and_shrinks_the_volume():

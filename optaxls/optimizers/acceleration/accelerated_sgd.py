@@ -7,9 +7,8 @@ import optax
 from optaxls._core import checks
 from optaxls.directions._conjugated import conjugated
 from optaxls.directions.acceleration._three_sequences import three_sequences
-from optaxls.optimizers._initial_steps import reset_rule
 from optaxls.parts.conditions.monotone import armijo
-from optaxls.parts.initial_steps.simple import constant
+from optaxls.parts.initial_steps.simple import constant, grow
 from optaxls.parts.searches.backtracking import backtracking
 from optaxls.transforms.searched import scale_by_line_search
 from optaxls.transforms.two_directions import two_directions
@@ -38,6 +37,7 @@ def accelerated_sgd(
     restart: bool = False,
     initial_step_size: float = 1.0,
     decrease_factor: float = 0.5,
+    growth: float = 1.0,
 ) -> optax.GradientTransformationExtraArgs:
     r"""Accelerated SGD for convex losses whose noise vanishes at the minimum.
 
@@ -64,14 +64,16 @@ def accelerated_sgd(
         batches. ``optaxls.diagnostics.strong_growth`` measures it.
       smoothness: L > 0 of the whole loss. With None a search finds :math:`\eta`: the
         longest tried step with :math:`f(w_+) \le f(y) - \eta\|g\|^2/2` on the batch.
-        It begins at the last step size, so steps never grow. No theorem covers
-        the search on mini-batches.
+        It begins at the last step size, times ``growth``. No theorem covers the search
+        on mini-batches.
       strong_convexity: mu >= 0, at most L; 0 if the loss is convex only.
       restart: sets v and y to :math:`w_+` wherever
         :math:`\langle g, w_+ - w\rangle > 0`. This replaces an unknown mu on full
         batches. On small ones the noise restarts too often.
       initial_step_size: > 0, the first trial of the first step, for the search.
       decrease_factor: in (0, 1); a rejected trial is multiplied by it, in the search.
+      growth: >= 1, dimensionless. With 1 steps never grow, which the theory needs, but
+        two steep batches in a row shorten all later ones. 1.1 recovers from that.
 
     Returns:
       An optimizer; ``update`` needs ``params``, ``value`` and ``grad``, and with
@@ -108,7 +110,7 @@ def accelerated_sgd(
     sequences = three_sequences(growth_constant, strong_convexity, restart)
     needs: tuple[str, ...] = ("params", "value", "grad")
     if smoothness is None:
-        first = reset_rule("keep", initial_step_size)
+        first = grow(initial_step_size, growth)
         search = backtracking(decrease_factor)
         rule = scale_by_line_search(armijo(0.5), first, search, name=_NAME)
         needs += ("value_fn",)
