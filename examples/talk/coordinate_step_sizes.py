@@ -52,12 +52,12 @@ def synthetic(smallest: float) -> Task:
 
 def tasks() -> dict[str, Task]:
     """The problems, by name."""
-    cancer = datasets.load_breast_cancer()
-    raw = np.c_[cancer.data, np.ones(len(cancer.data))]
+    inputs, benign = datasets.load_breast_cancer(return_X_y=True)
+    raw = np.c_[inputs, np.ones(len(inputs))]
     return {
         "scales 1 to 0.01": synthetic(1e-2),
         "scales 1 to 0.001": synthetic(1e-3),
-        "breast cancer, as it comes": Task(raw, 2.0 * cancer.target - 1, 1 / len(raw)),
+        "breast cancer, as it comes": Task(raw, 2.0 * benign - 1, 1 / len(raw)),
     }
 
 
