@@ -52,12 +52,12 @@ def synthetic(smallest: float) -> Task:
 
 def tasks() -> dict[str, Task]:
     """The problems, by name."""
-    x, y = datasets.load_breast_cancer(return_X_y=True)
-    raw, labels = np.c_[x, np.ones(len(x))], 2.0 * np.asarray(y) - 1
+    inputs, benign = datasets.load_breast_cancer(return_X_y=True)
+    raw = np.c_[inputs, np.ones(len(inputs))]
     return {
         "scales 1 to 0.01": synthetic(1e-2),
         "scales 1 to 0.001": synthetic(1e-3),
-        "breast cancer, as it comes": Task(raw, labels, 1 / len(raw)),
+        "breast cancer, as it comes": Task(raw, 2.0 * benign - 1, 1 / len(raw)),
     }
 
 

@@ -71,8 +71,8 @@ def logistic(inputs: np.ndarray, labels: np.ndarray) -> Model:
 
 def two_layers() -> Model:
     """500 digits, tanh units: the params enter linearly before tanh and after it."""
-    images, digits = map(np.asarray, datasets.load_digits(return_X_y=True))
-    x, y = jnp.asarray(images[:500] / 16), jnp.asarray(digits[:500])
+    pixels, labels = datasets.load_digits(return_X_y=True)
+    x, y = jnp.asarray(pixels[:500] / 16), jnp.asarray(labels[:500])
     rng = np.random.default_rng(0)
     start = {
         "hidden": jnp.asarray(rng.standard_normal((64, HIDDEN)) / 8),
@@ -88,13 +88,13 @@ def two_layers() -> Model:
 
 def models() -> dict[str, Model]:
     """The problems, by name; the last one has two layers."""
-    cells, benign = map(np.asarray, datasets.load_breast_cancer(return_X_y=True))
-    images, digits = map(np.asarray, datasets.load_digits(return_X_y=True))
+    inputs, benign = datasets.load_breast_cancer(return_X_y=True)
+    pixels, digits = datasets.load_digits(return_X_y=True)
     return {
         "breast cancer": logistic(
-            StandardScaler().fit_transform(cells), 2.0 * benign - 1
+            StandardScaler().fit_transform(inputs), 2.0 * benign - 1
         ),
-        "digits, odd or even": logistic(images / 16, 2.0 * (digits % 2) - 1),
+        "digits, odd or even": logistic(pixels / 16, 2.0 * (digits % 2) - 1),
         "digits, two layers": two_layers(),
     }
 
