@@ -20,8 +20,9 @@ def stochastic_lbfgs(
 ) -> optax.GradientTransformationExtraArgs:
     r"""L-BFGS on mini-batches with a line search.
 
-    Both gradients of a pair are on one batch. The search begins with the step size 1 at
-    each step.
+    Both gradients of a pair are on one batch. The inverse Hessian that they imply
+    begins with the geometric mean of :math:`s^\top y / y^\top y` over the pairs. The
+    search begins with the step size 1 at each step.
 
     Args:
       memory_size: pairs that are kept, >= 1.
@@ -57,8 +58,8 @@ def stochastic_lbfgs(
       [3.]
 
     Reference:
-      Meng et al. 2020, arXiv:1910.04920; Nocedal and Wright 2006,
-      Algorithm 7.5.
+      Meng et al. 2020, arXiv:1910.04920; Nocedal and Wright 2006, Algorithm 7.5. The
+      mean is defined here; there the last pair's ratio is taken.
     """
     search = backtracking(decrease_factor, max_trials=max_trials)
     name = "stochastic_lbfgs"
