@@ -157,6 +157,30 @@ def test_a_pair_without_curvature_does_not_enter(case):
         np.testing.assert_array_equal(new, old)
 
 
+# Batches on which a step fails: the gradient, the loss, and whether pairs are kept.
+FAILURES = {
+    "a search that found nothing": (START, 1.0, False),
+    "a gradient of NaN": (START * jnp.nan, 1.0, True),
+    "an infinite loss": (START, jnp.inf, True),
+    "no gradient": (START * 0, 1.0, True),
+}
+
+
+@pytest.mark.parametrize("case", FAILURES)
+def test_a_failed_search_forgets_the_pairs_unless_its_batch_tells_nothing(case):
+    grad, value, kept = FAILURES[case]
+    pair = optaxls.lbfgs_pairs(memory_size=2)
+    report = optaxls.scale_by_initial_step(optaxls.constant(1.0)).init(START)
+    taken = report._replace(accepted=jnp.array(True), value=jnp.array(1.0))
+    failed = report._replace(accepted=jnp.array(False), value=jnp.array(value))
+    given = {"grad": jax.grad(loss)(START), "value_fn": loss}
+    state = pair.tell(pair.init(START), jnp.ones(3), taken, START, **given)
+    given["grad"] = grad
+    state = pair.tell(state, jnp.zeros(3), failed, START, **given)
+    assert jnp.any(state.curvatures > 0) == kept
+    assert state.report.num_skipped == 0
+
+
 def test_the_pairs_of_stochastic_lbfgs_are_of_one_batch_even_behind_a_clip():
     first, second = CURVATURES, 2 * CURVATURES[::-1]
     clipped = optax.clip_by_global_norm(1.0)

@@ -1,5 +1,7 @@
 """The memory of L-BFGS: pairs of steps and changes of the gradient, in a ring."""
 
+import functools
+import operator
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -150,27 +152,43 @@ def _entered(
     )
 
 
-def after_step(params: Params, displacement: Params, accepted: jax.Array) -> Params:
-    """The params behind a step that was accepted, else ``params``."""
-    one = jnp.ones((), jnp.float32)
-    return trees.add_scaled(params, one, displacement, where=accepted)
+def _forgotten(state: PairsState, grad: Params, report: Any) -> PairsState:
+    """The state without its pairs where a search failed: the next one would fail too.
+
+    A batch that is not finite says nothing of the pairs, nor does one whose gradient
+    is 0.
+    """
+    sqnorm = trees.sqnorm(grad, state.curvatures.dtype)
+    finite = [jnp.all(jnp.isfinite(leaf)) for leaf in trees.inexact_leaves(grad)]
+    usable = functools.reduce(operator.and_, finite, jnp.isfinite(report.value))
+    failed = usable & (sqnorm > 0) & ~report.accepted
+    return state._replace(curvatures=jnp.where(failed, 0, state.curvatures))
 
 
 def with_step(
     state: PairsState,
-    points: tuple[Params, Params],
-    grads: tuple[Params, Params],
-    accepted: jax.Array,
+    displacement: Params,
+    report: Any,
+    params: Params,
+    grad: Params,
+    grad_after: Callable[[Params], Params],
 ) -> PairsState:
-    """The pairs with that of an accepted step, which has curvature.
+    """The pairs with that of an accepted step; none are left after a failed search.
 
-    ``points`` and ``grads`` are the params and JAX's gradients before and after it. The
-    displacement is what the params moved by in their own precision.
+    ``grad`` is JAX's gradient at ``params``, and not what ``update`` got, which may be
+    clipped. ``grad_after`` gives that at the params after the step.
     """
-    before, after = points
-    moved = trees.difference(trees.wide(after), trees.wide(before))
-    ascents = [trees.wide(hold_integers(trees.conj(g), before)) for g in grads]
-    return _entered(state, moved, trees.difference(ascents[1], ascents[0]), accepted)
+    one = jnp.ones((), jnp.float32)
+    after = trees.add_scaled(params, one, displacement, where=report.accepted)
+    # What the params moved by in their own precision.
+    moved = trees.difference(trees.wide(after), trees.wide(params))
+    before, behind = (
+        trees.wide(hold_integers(trees.conj(g), params))
+        for g in (grad, grad_after(after))
+    )
+    change = trees.difference(behind, before)
+    new = _entered(state, moved, change, report.accepted)
+    return _forgotten(new, grad, report)
 
 
 def remembering(memory_size: int, tell: Callable[..., PairsState]) -> DirectionPair:

@@ -20,17 +20,14 @@ def _tell(
     grad_fn: Any = None,
     **extra: Any,
 ) -> _pairs.PairsState:
-    """Puts a step in, with a second gradient on its batch; a failed one is left out."""
+    """Puts a step in, with a second gradient on its batch."""
     del extra
     require_arguments("lbfgs_pairs", grad=grad)
     if grad_fn is None:
         require_arguments("lbfgs_pairs", value_fn=value_fn)
         grad_fn = grad_of(value_fn)
-    after = _pairs.after_step(params, displacement, report.accepted)
-    # Computed in any case: inside of a branch a gradient can be slow. What ``update``
-    # got may be clipped, so ``grad`` is taken.
-    grads = grad, grad_fn(after)
-    return _pairs.with_step(state, (params, after), grads, report.accepted)
+    # Computed in any case: inside of a branch a gradient can be slow.
+    return _pairs.with_step(state, displacement, report, params, grad, grad_fn)
 
 
 def lbfgs_pairs(*, memory_size: int = 10) -> DirectionPair:
@@ -47,9 +44,9 @@ def lbfgs_pairs(*, memory_size: int = 10) -> DirectionPair:
 
     Returns:
       A pair for ``two_directions``. ``update`` needs ``grad`` and, for the gradient
-      after the step, ``grad_fn`` (params -> gradient) or else ``value_fn``. Neither a
-      step that was not accepted nor a pair whose :math:`s^\top y` is not positive, or
-      not finite, enters the memory.
+      after the step, ``grad_fn`` (params -> gradient) or else ``value_fn``. A pair
+      whose :math:`s^\top y` is not positive, or not finite, does not enter. A failed
+      search on a batch whose gradient is finite and not 0 makes it forget all pairs.
 
     State:
       ``report``: ``num_skipped``, the number of pairs without curvature so far, which

@@ -32,8 +32,9 @@ def stochastic_lbfgs(
 
     Returns:
       An optimizer; ``update`` needs ``params``, ``value``, ``grad``, ``value_fn``, and
-      takes ``grad_fn``, which ``make_step`` passes. Neither a failed search nor a pair
-      without positive curvature changes the memory.
+      takes ``grad_fn``, which ``make_step`` passes. A pair without positive curvature
+      does not enter. A failed search makes no step and forgets all pairs, unless its
+      batch is not finite or has no gradient: the next step goes along the gradient.
 
     State:
       ``pair``, the memory, and ``step_rule``, that of ``scale_by_line_search``.
