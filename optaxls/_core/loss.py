@@ -164,36 +164,3 @@ def grad_of(value_fn: ValueFn) -> Callable[[Params], Params]:
         return as_scalar(value_fn(params), trees.scalar_dtype(params), "value_fn")
 
     return lambda params: value_and_grad(loss, params, False)[1]
-
-
-def hvp_of(value_fn: ValueFn) -> Callable[[Params, Params], Params]:
-    """Returns the function ``(params, vector) -> H vector``, with H a loss's Hessian.
-
-    The aux is dropped, and integer leaves give 0. For complex params ``vector`` is a
-    direction, and the product is the derivative of the ascent direction along it.
-    """
-    gradient = grad_of(value_fn)
-
-    def product(params: Params, vector: Params) -> Params:
-        leaves, treedef = jax.tree.flatten(params)
-        moving = [i for i, leaf in enumerate(leaves) if trees.is_inexact(leaf)]
-
-        def ascent(*trained: Any) -> list[Any]:
-            whole = list(leaves)
-            for i, leaf in zip(moving, trained, strict=True):
-                whole[i] = leaf
-            grads = jax.tree.leaves(trees.conj(gradient(treedef.unflatten(whole))))
-            return [grads[i] for i in moving]
-
-        along = jax.tree.leaves(vector)
-        primals = tuple(leaves[i] for i in moving)
-        tangents = tuple(
-            jnp.asarray(along[i]).astype(jnp.result_type(leaves[i])) for i in moving
-        )
-        products = jax.jvp(ascent, primals, tangents)[1]
-        out = [jnp.zeros_like(leaf) for leaf in leaves]
-        for i, leaf in zip(moving, products, strict=True):
-            out[i] = leaf
-        return treedef.unflatten(out)
-
-    return product

@@ -172,8 +172,8 @@ def add_scaled(tree: Any, factor: jax.Array, other: Any, *, where: jax.Array) ->
     return jax.tree.map(leaf_add, tree, other)
 
 
-def wide(tree: Any) -> Any:
-    """Casts to float32 or wider, for averages that have to move in small steps.
+def wide(tree: Any, dtype: Any = jnp.float32) -> Any:
+    """Casts to ``dtype`` or wider, for averages that have to move in small steps.
 
     Integer leaves keep their dtype.
     """
@@ -181,7 +181,7 @@ def wide(tree: Any) -> Any:
     def leaf_wide(leaf):
         if not is_inexact(leaf):
             return jnp.asarray(leaf)
-        kind = jnp.promote_types(jnp.result_type(leaf), jnp.float32)
+        kind = jnp.promote_types(jnp.result_type(leaf), dtype)
         return jnp.asarray(leaf, kind)
 
     return jax.tree.map(leaf_wide, tree)

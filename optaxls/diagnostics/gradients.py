@@ -158,12 +158,9 @@ def _gradients(loss_fn: Callable, params: Any, chunks: _Chunks, dtype: Any) -> A
     def of_example(example: Any) -> tuple[jax.Array, Any]:
         return value_and_gradient(lambda p: loss_fn(p, example), params)
 
-    def wide(leaf: jax.Array) -> jax.Array:
-        return leaf.astype(jnp.promote_types(leaf.dtype, dtype))
-
     def add(total: Any, chunk: _Chunks) -> Any:
         values, grads = jax.vmap(of_example)(chunk.data)
-        grads = [wide(leaf) for leaf in trees.inexact_leaves(grads)]
+        grads = trees.wide(trees.inexact_leaves(grads), dtype)
         squares = jax.vmap(lambda tree: trees.sqnorm(tree, dtype))(grads)
         group = [
             jnp.tensordot(chunk.weights.astype(leaf.dtype), leaf, 1) for leaf in grads
@@ -171,7 +168,9 @@ def _gradients(loss_fn: Callable, params: Any, chunks: _Chunks, dtype: Any) -> A
         total = jax.tree.map(jnp.add, total, group)
         return total, (values.astype(dtype), squares, trees.sqnorm(group, dtype))
 
-    zeros = [jnp.zeros_like(wide(leaf)) for leaf in trees.inexact_leaves(params)]
+    zeros = [
+        jnp.zeros_like(leaf) for leaf in trees.wide(trees.inexact_leaves(params), dtype)
+    ]
     return jax.lax.scan(add, zeros, chunks)
 
 

@@ -76,13 +76,8 @@ class _Numbers(NamedTuple):
 
 
 def _init(numbers: _Numbers, params: Params) -> MomentsState:
-    def wide_zeros(leaf):
-        kind = jnp.result_type(leaf)
-        # Like the leaf: on a mesh the moments lie where the params do.
-        zeros = trees.zeros_like(jnp.asarray(leaf))
-        return zeros.astype(jnp.promote_types(kind, jnp.float32))
-
-    zeros = jax.tree.map(wide_zeros, params)
+    # Made from the leaves: on a mesh the moments lie where the params do.
+    zeros = jax.tree.map(trees.zeros_like, trees.wide(params))
     largest = numbers.second.keeps_largest
     state = MomentsState(
         jnp.asarray(numbers.first_count, jnp.int32),

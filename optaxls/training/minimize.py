@@ -347,9 +347,11 @@ def minimize(
     Cost:
       One evaluation of loss and gradient at the start. Then one per trial of
       ``lbfgs()``, whose gradients are used again. With other optimizers it is one per
-      step and what their trials need. It holds three numbers per step of ``max_steps``.
-      The last eight pairs of ``value_fn`` and ``optimizer`` stay compiled. For data
-      that changes, or is large, jit a function of the data that calls ``minimize``.
+      step and what their trials need. Evaluations inside a direction are not counted:
+      Hessian products, and the second gradients of ``stochastic_lbfgs``. It holds three
+      numbers per step of ``max_steps``. The last eight pairs of ``value_fn`` and
+      ``optimizer`` stay compiled. For data that changes, or is large, jit a function of
+      the data that calls ``minimize``.
 
     Example:
       >>> import jax.numpy as jnp, optaxls

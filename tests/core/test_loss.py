@@ -1,44 +1,27 @@
-"""Gradients and Hessian products of a user's loss, against dense ones."""
+"""Gradients of a user's loss, against closed forms."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from optaxls._core.loss import grad_of, hvp_of
-
-KEY = jax.random.key(3)
-M = jax.random.normal(KEY, (3, 3))
-
-
-def rosenbrock(w):
-    return jnp.sum(jnp.cos(M @ w) + (w @ w) ** 2 * 0.1)
+from optaxls._core.loss import grad_of
 
 
 @pytest.mark.parametrize("aux", [False, True])
-def test_products_are_those_of_the_dense_hessian(aux):
+def test_the_aux_is_dropped(aux):
     def loss(w):
-        return (rosenbrock(w), {"aux": w}) if aux else rosenbrock(w)
+        value = jnp.sum(jnp.cos(w))
+        return (value, {"aux": w}) if aux else value
 
-    w, v = jnp.array([0.3, -1.0, 2.0]), jnp.array([1.0, 0.5, -2.0])
-    hessian = jax.hessian(rosenbrock)(w)
-    np.testing.assert_allclose(hvp_of(loss)(w, v), hessian @ v, rtol=1e-4, atol=1e-4)
-    np.testing.assert_allclose(grad_of(loss)(w), jax.grad(rosenbrock)(w), rtol=1e-6)
-    np.testing.assert_allclose(
-        jax.jit(hvp_of(loss))(w, v), hessian @ v, rtol=1e-4, atol=1e-4
-    )
+    w = jnp.array([0.3, -1.0, 2.0])
+    for gradient in (grad_of(loss), jax.jit(grad_of(loss))):
+        np.testing.assert_allclose(gradient(w), -jnp.sin(w), rtol=1e-6)
 
 
-def test_integer_leaves_have_no_curvature():
-    def loss(p):
-        return p["n"] * jnp.sum(p["w"] ** 3)
-
+def test_integer_leaves_have_no_gradient():
     p = {"n": jnp.array(2), "w": jnp.array([1.0, -2.0])}
-    v = {"n": jnp.array(5), "w": jnp.array([1.0, 1.0])}
-    product = hvp_of(loss)(p, v)
-    assert product["n"] == 0 and product["n"].dtype == p["n"].dtype
-    np.testing.assert_allclose(product["w"], 12 * p["w"])
-    grad = grad_of(loss)(p)
+    grad = grad_of(lambda p: p["n"] * jnp.sum(p["w"] ** 3))(p)
     assert grad["n"] == 0 and grad["n"].dtype == p["n"].dtype
     np.testing.assert_allclose(grad["w"], 6 * p["w"] ** 2)
 
@@ -46,19 +29,13 @@ def test_integer_leaves_have_no_curvature():
 @pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16, jnp.float32])
 def test_every_leaf_keeps_its_dtype(dtype):
     p = {"a": jnp.array([1.0, 2.0], dtype), "b": jnp.array(3.0)}
-    v = {"a": jnp.array([1.0, -1.0]), "b": jnp.array(1.0, dtype)}
-
-    def loss(p):
-        return jnp.sum(p["a"].astype(jnp.float32) ** 2) * p["b"]
-
-    product = hvp_of(loss)(p, v)
-    assert product["a"].dtype == dtype and product["b"].dtype == jnp.float32
-    np.testing.assert_allclose(product["a"].astype(jnp.float32), [8.0, -2.0])
-    assert product["b"] == -2.0
+    grad = grad_of(lambda p: jnp.sum(p["a"].astype(jnp.float32) ** 2) * p["b"])(p)
+    assert grad["a"].dtype == dtype and grad["b"].dtype == jnp.float32
+    np.testing.assert_allclose(grad["a"].astype(jnp.float32), [6.0, 12.0])
+    assert grad["b"] == 5.0
 
 
-def test_complex_products_are_those_of_the_real_and_imaginary_parts():
-    """The derivative of the ascent direction along a complex vector."""
+def test_complex_gradients_are_conjugates_of_the_ascent_direction():
     a = jnp.array([[2.0, 1.0 - 1.0j], [1.0 + 1.0j, 3.0]])
 
     def loss(w):
@@ -67,13 +44,11 @@ def test_complex_products_are_those_of_the_real_and_imaginary_parts():
     def stacked(x):
         return loss(x[:2] + 1j * x[2:])
 
-    w, v = jnp.array([1.0 + 0.5j, -1.0j]), jnp.array([0.5 - 2.0j, 1.0 + 1.0j])
-
-    def split(z):
-        return jnp.concatenate([z.real, z.imag])
-
-    dense = jax.hessian(stacked)(split(w)) @ split(v)
-    np.testing.assert_allclose(split(hvp_of(loss)(w, v)), dense, rtol=1e-4)
+    w = jnp.array([1.0 + 0.5j, -1.0j])
+    split = jnp.concatenate([w.real, w.imag])
+    ascent = jnp.conj(grad_of(loss)(w))
     np.testing.assert_allclose(
-        split(jnp.conj(grad_of(loss)(w))), jax.grad(stacked)(split(w)), rtol=1e-5
+        jnp.concatenate([ascent.real, ascent.imag]),
+        jax.grad(stacked)(split),
+        rtol=1e-5,
     )

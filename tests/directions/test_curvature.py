@@ -9,6 +9,7 @@ import optax
 import pytest
 
 import optaxls
+from tests.directions.bfgs import bfgs_direction
 
 MATRIX = np.array([[2.0, 0.5, 0.0], [0.5, 3.0, -1.0], [0.0, -1.0, 4.0]], np.float32)
 CURVATURES = jnp.array([1.0, 4.0, 9.0])
@@ -111,19 +112,6 @@ def test_one_step_solves_a_quadratic(optimizer):
     assert optaxls.metrics(state)["step_size"] == 1
 
 
-def oracle(pairs, grad):
-    """The inverse Hessian of BFGS as a matrix, from the pairs, the oldest first."""
-    size = len(grad)
-    if not pairs:
-        return -grad / max(np.linalg.norm(grad), 1)
-    s, y = pairs[-1]
-    inverse = s @ y / (y @ y) * np.eye(size)
-    for s, y in pairs:
-        left = np.eye(size) - np.outer(s, y) / (s @ y)
-        inverse = left @ inverse @ left.T + np.outer(s, s) / (s @ y)
-    return -inverse @ grad
-
-
 def test_lbfgs_is_bfgs_of_its_pairs_in_numpy():
     """Batches of different curvatures; more steps than the memory holds."""
     pair = optaxls.lbfgs_pairs(memory_size=2)
@@ -135,7 +123,7 @@ def test_lbfgs_is_bfgs_of_its_pairs_in_numpy():
         fn = lambda w, a=curvatures: jnp.array(a) @ w**2 / 2  # noqa: E731
         grad = jnp.array(curvatures * w)
         directions, state = pair.update(grad, state, jnp.array(w))
-        wanted = oracle(pairs[-2:], curvatures * w)
+        wanted = bfgs_direction(pairs[-2:], curvatures * w)
         np.testing.assert_allclose(directions.searched, wanted, rtol=1e-3, atol=1e-5)
         moved = rng.standard_normal(3).astype(np.float32)
         taken = report._replace(accepted=jnp.array(True))
@@ -169,6 +157,30 @@ def test_a_pair_without_curvature_does_not_enter(case):
         np.testing.assert_array_equal(new, old)
 
 
+# Batches on which a step fails: the gradient, the loss, and whether pairs are kept.
+FAILURES = {
+    "a search that found nothing": (START, 1.0, False),
+    "a gradient of NaN": (START * jnp.nan, 1.0, True),
+    "an infinite loss": (START, jnp.inf, True),
+    "no gradient": (START * 0, 1.0, True),
+}
+
+
+@pytest.mark.parametrize("case", FAILURES)
+def test_a_failed_search_forgets_the_pairs_unless_its_batch_tells_nothing(case):
+    grad, value, kept = FAILURES[case]
+    pair = optaxls.lbfgs_pairs(memory_size=2)
+    report = optaxls.scale_by_initial_step(optaxls.constant(1.0)).init(START)
+    taken = report._replace(accepted=jnp.array(True), value=jnp.array(1.0))
+    failed = report._replace(accepted=jnp.array(False), value=jnp.array(value))
+    given = {"grad": jax.grad(loss)(START), "value_fn": loss}
+    state = pair.tell(pair.init(START), jnp.ones(3), taken, START, **given)
+    given["grad"] = grad
+    state = pair.tell(state, jnp.zeros(3), failed, START, **given)
+    assert jnp.any(state.curvatures > 0) == kept
+    assert state.report.num_skipped == 0
+
+
 def test_the_pairs_of_stochastic_lbfgs_are_of_one_batch_even_behind_a_clip():
     first, second = CURVATURES, 2 * CURVATURES[::-1]
     clipped = optax.clip_by_global_norm(1.0)
@@ -186,11 +198,12 @@ def test_the_pairs_of_stochastic_lbfgs_are_of_one_batch_even_behind_a_clip():
 
 
 def test_on_one_batch_it_is_optax_lbfgs_with_the_same_search():
+    """With one pair. Of several, optax takes the scale of the last and we the mean."""
     rule = optaxls.scale_by_line_search(
         optaxls.armijo(0.1), optaxls.constant(1.0), optaxls.backtracking(0.9)
     )
-    plain = optax.chain(optax.scale_by_lbfgs(), optax.scale(-1.0), rule)
-    ours = optaxls.stochastic_lbfgs()
+    plain = optax.chain(optax.scale_by_lbfgs(1), optax.scale(-1.0), rule)
+    ours = optaxls.stochastic_lbfgs(memory_size=1)
     w = v = START
     state, other = ours.init(w), plain.init(v)
     for _ in range(4):

@@ -314,11 +314,13 @@ def test_batches_of_one_example(name, dtype):
         return (x @ w.astype(jnp.float32) - y) ** 2 / 2
 
     step, state = jax.jit(optaxls.make_step(loss, optimizer)), optimizer.init(w)
-    for index in range(40):
+    # L-BFGS has no damping, and is slower: on one example a pair may be nearly flat.
+    steps, most = (100, 0.2) if name == "stochastic_lbfgs" else (40, 0.1)
+    for index in range(steps):
         w, state, *_ = step(w, state, x[index % 20], y[index % 20])
         assert w.dtype == dtype and jnp.all(jnp.isfinite(w))
     error = np.abs(np.asarray(w, np.float32) - 1).max()
-    assert error < (0.3 if name == "stochastic_lbfgs" else 0.1)
+    assert error < most
 
 
 def test_pairs_without_positive_curvature_are_counted_in_the_metrics():
@@ -344,7 +346,8 @@ def test_the_pair_takes_its_second_gradient_from_grad_fn():
         return jax.lax.stop_gradient(jnp.sum(w**2))
 
     _, state = optimizer.update(2 * w, optimizer.init(w), w, value_fn=value_fn, **given)
-    np.testing.assert_allclose(state.pair.changes[-1], [-2.0], rtol=1e-5)
+    memory = state.pair
+    np.testing.assert_allclose(memory.changes[memory.newest], [-2.0], rtol=1e-5)
 
 
 def test_reports_of_two_directions_are_numbered():

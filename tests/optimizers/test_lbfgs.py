@@ -10,6 +10,7 @@ import scipy.optimize
 from sklearn.datasets import load_breast_cancer, load_digits
 
 import optaxls
+from tests.directions.bfgs import bfgs_direction
 
 
 def logistic(features, labels, l2):
@@ -97,18 +98,6 @@ def test_evaluations_are_at_most_those_of_scipy_and_a_seventh_more(name):
             assert ours.value <= theirs.fun + 1e-9
 
 
-def oracle(pairs, grad):
-    """The inverse Hessian of BFGS as a matrix, from the pairs, the oldest first."""
-    if not pairs:
-        return -grad / max(np.linalg.norm(grad), 1)
-    logs = [np.log(s @ y / (y @ y)) for s, y in pairs]
-    inverse = np.exp(np.mean(logs)) * np.eye(len(grad))
-    for s, y in pairs:
-        left = np.eye(len(grad)) - np.outer(s, y) / (s @ y)
-        inverse = left @ inverse @ left.T + np.outer(s, s) / (s @ y)
-    return -inverse @ grad
-
-
 def test_its_direction_is_bfgs_of_its_pairs_in_numpy():
     """More steps than the memory holds."""
     loss, start = rosenbrock(3)
@@ -120,7 +109,7 @@ def test_its_direction_is_bfgs_of_its_pairs_in_numpy():
         grad = np.asarray(jax.grad(loss)(w))
         new, state, *_, report = step(w, state)
         moved = np.asarray(new - w)
-        wanted = report["step_size"] * oracle(pairs[-2:], grad)
+        wanted = report["step_size"] * bfgs_direction(pairs[-2:], grad)
         np.testing.assert_allclose(moved, wanted, rtol=1e-2, atol=1e-5)
         pairs.append((moved, np.asarray(jax.grad(loss)(new)) - grad))
         w = new
@@ -140,6 +129,7 @@ def test_a_pair_of_negative_curvature_does_not_enter():
     loose = optaxls.lbfgs(c2=0.999999)
     result = optaxls.make_step(lambda w: -jnp.sum(w**2) / 2, loose)(w, loose.init(w))
     assert not jnp.any(result.opt_state.pair.curvatures > 0)
+    assert optaxls.metrics(result.opt_state)["num_skipped"] == 1
     for _ in range(8):
         w, state, *_ = step(w, state)
     assert w[0] == pytest.approx(np.pi, abs=1e-4)
@@ -187,6 +177,8 @@ def test_after_a_failed_search_all_pairs_are_forgotten():
         w = w + updates
     assert not jnp.any(updates) and not optaxls.metrics(state)["accepted"]
     assert not jnp.any(state.pair.curvatures)
+    # A failed search has no pair that could be skipped.
+    assert optaxls.metrics(state)["num_skipped"] == 0
     updates, state = update(w, state, 0.0)
     grad = jax.grad(loss)(w, 0.0)
     along = updates / optaxls.metrics(state)["step_size"]

@@ -45,6 +45,7 @@ def lbfgs(
     State:
       ``pair``, the memory, and ``step_rule``, that of ``scale_by_line_search``, with
       loss and gradient after the step as ``trial_value`` and ``trial_grad``.
+      ``metrics`` shows ``num_skipped``, the number of pairs without positive curvature.
 
     Raises:
       ValueError: an argument lies outside its range.

@@ -20,8 +20,9 @@ def stochastic_lbfgs(
 ) -> optax.GradientTransformationExtraArgs:
     r"""L-BFGS on mini-batches with a line search.
 
-    Both gradients of a pair are on one batch. The search begins with the step size 1 at
-    each step.
+    Both gradients of a pair are on one batch. The inverse Hessian that they imply
+    begins with the geometric mean of :math:`s^\top y / y^\top y` over the pairs. The
+    search begins with the step size 1 at each step.
 
     Args:
       memory_size: pairs that are kept, >= 1.
@@ -31,8 +32,9 @@ def stochastic_lbfgs(
 
     Returns:
       An optimizer; ``update`` needs ``params``, ``value``, ``grad``, ``value_fn``, and
-      takes ``grad_fn``, which ``make_step`` passes. Neither a failed search nor a pair
-      without positive curvature changes the memory.
+      takes ``grad_fn``, which ``make_step`` passes. A pair without positive curvature
+      does not enter. A failed search makes no step and forgets all pairs, unless its
+      batch is not finite or has no gradient: the next step goes along the gradient.
 
     State:
       ``pair``, the memory, and ``step_rule``, that of ``scale_by_line_search``.
@@ -57,8 +59,8 @@ def stochastic_lbfgs(
       [3.]
 
     Reference:
-      Meng et al. 2020, arXiv:1910.04920; Nocedal and Wright 2006,
-      Algorithm 7.5.
+      Meng et al. 2020, arXiv:1910.04920; Nocedal and Wright 2006, Algorithm 7.5. The
+      mean is defined here; there the last pair's ratio is taken.
     """
     search = backtracking(decrease_factor, max_trials=max_trials)
     name = "stochastic_lbfgs"
