@@ -73,8 +73,11 @@ def known_value_and_grad(state: Any) -> tuple[Any, Any] | None:
 
     They belong to the params only if the search is the last in its chain: what comes
     behind it moves the params elsewhere. A loss that is not finite is not known. None
-    is returned if no such search is found.
+    is returned if no such search is found, and under ``jax_debug_nans``: there no NaN
+    says that a step was not tested.
     """
+    if jax.debug_nans.value:
+        return None
     last = _last(state)
     pair: tuple[Any, Any] = None, ()
     if is_report(last):

@@ -47,14 +47,60 @@ def _frozen(mask: Any, params: Params) -> Any:
         ) from error
 
 
+# Update arguments that are functions of params, and those that are like params.
+_FUNCTIONS = ("value_fn", "grad_fn", "curvature_value_fn", "predict_fn")
+_GRADIENTS = ("grad", "example_grads", "snapshot_grad")
+
+
+def _where(frozen: Any, held: Params, tree: Params) -> Params:
+    """``tree`` with the frozen leaves of ``held``."""
+    leaves, treedef = jax.tree.flatten(tree)
+    flags, kept = jax.tree.leaves(frozen), jax.tree.leaves(held)
+    found = [
+        old if stays else new
+        for stays, old, new in zip(flags, kept, leaves, strict=True)
+    ]
+    return treedef.unflatten(found)
+
+
+def _zeroed(frozen: Any, tree: Params) -> Params:
+    return _where(frozen, jax.tree.map(jnp.zeros_like, tree), tree)
+
+
+def _of_the_subset(
+    frozen: Any, params: Params, extra: dict[str, Any]
+) -> dict[str, Any]:
+    """The update arguments of a loss that does not depend on the frozen leaves.
+
+    Else a curvature, or a gradient that the optimizer takes itself, would move them in
+    the trials. The step that is made would not be the one that was tested.
+    """
+
+    def held(function: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda at, *more: function(_where(frozen, params, at), *more)
+
+    found = dict(extra)
+    for name in _FUNCTIONS:
+        if found.get(name) is not None and params is not None:
+            found[name] = held(found[name])
+    for name in _GRADIENTS:
+        if found.get(name) is not None:
+            found[name] = _zeroed(frozen, found[name])
+    if (grad_fn := found.get("grad_fn")) is not None:
+        found["grad_fn"] = lambda at, *more: _zeroed(frozen, grad_fn(at, *more))
+    return found
+
+
 def on_subset(
     optimizer: optax.GradientTransformation, mask: Any
 ) -> optax.GradientTransformationExtraArgs:
     """Trains only the masked leaves; the search still sees the full tree.
 
     The direction of the other leaves is zeroed before the optimizer and after it
-    (weight decay would move them). ``optax.masked`` around a search fails instead:
-    ``grad`` and ``value_fn`` are not masked with the updates.
+    (weight decay would move them). To the optimizer the loss is one that does not
+    depend on them: ``grad`` is 0 there, and ``value_fn`` holds them. ``optax.masked``
+    around a search fails instead: ``grad`` and ``value_fn`` are not masked with the
+    updates.
 
     Args:
       optimizer: any optax optimizer.
@@ -63,7 +109,8 @@ def on_subset(
         or a function from params to such a tree.
 
     Returns:
-      A transformation that needs what ``optimizer`` needs.
+      A transformation that needs what ``optimizer`` needs. The test of ``minimize`` is
+      on all leaves, so there a loss should close over those that are not trained.
 
     Raises:
       ValueError, from ``init`` and ``update``: the mask holds other things than bools,
@@ -103,4 +150,13 @@ def on_subset(
         return kept, state
 
     freeze = optax.GradientTransformation(init, update)
-    return optax.chain(freeze, optimizer, freeze)
+    chain = optax.chain(freeze, optimizer, freeze)
+
+    def update_subset(
+        updates: Params, state: Any, params: Any = None, **extra: Any
+    ) -> tuple[Params, Any]:
+        frozen = _frozen(find(updates if params is None else params), updates)
+        given = _of_the_subset(frozen, params, extra)
+        return chain.update(updates, state, params, **given)
+
+    return optax.GradientTransformationExtraArgs(chain.init, update_subset)

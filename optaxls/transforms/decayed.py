@@ -1,6 +1,6 @@
 """Weight decay in proportion to the step size that was found."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import optax
@@ -8,6 +8,15 @@ import optax
 from optaxls._core import checks, trees
 from optaxls._core.reports import find_reports, require_reports
 from optaxls.parts.types import Params
+
+
+class DecayedState(NamedTuple):
+    """The state of the step-size rule, whose ``trial_value`` is that before the decay.
+
+    It is a state of its own, as the params do not end where the trial was.
+    """
+
+    step_rule: Any
 
 
 def decayed(
@@ -30,8 +39,11 @@ def decayed(
       weight_decay: >= 0. Its unit is that of 1 / step size.
 
     Returns:
-      A transformation with the state of ``step_rule``. Its ``update`` needs ``params``
-      and what ``step_rule`` needs. A step of 0 decays nothing.
+      A transformation. Its ``update`` needs ``params`` and what ``step_rule`` needs. A
+      step of 0 decays nothing.
+
+    State:
+      ``step_rule``, whose ``trial_value`` is the loss before the decay.
 
     Raises:
       ValueError: ``weight_decay`` lies outside its range.
@@ -58,19 +70,20 @@ def decayed(
     checks.require("weight_decay", weight_decay, "[0, inf)")
     rule = optax.with_extra_args_support(step_rule)
 
-    def init(params: Params) -> Any:
+    def init(params: Params) -> DecayedState:
         state = rule.init(params)
         require_reports("decayed", state)
-        return state
+        return DecayedState(state)
 
     def update(
         updates: Params, state: Any, params: Any = None, **extra: Any
-    ) -> tuple[Params, Any]:
-        updates, new = rule.update(updates, state, params, **extra)
+    ) -> tuple[Params, DecayedState]:
+        updates, new = rule.update(updates, state.step_rule, params, **extra)
         # The size of a step along a reversed direction is negative.
         step_size = jnp.abs(find_reports(new)[-1].step_size)
         shrink = jnp.minimum(step_size * weight_decay, 1)
         # NaN params must not enter by 0 * NaN where no step is made.
-        return trees.add_scaled(updates, -shrink, params, where=shrink > 0), new
+        updates = trees.add_scaled(updates, -shrink, params, where=shrink > 0)
+        return updates, DecayedState(new)
 
     return optax.GradientTransformationExtraArgs(init, update)

@@ -260,3 +260,15 @@ def test_with_growth_the_step_size_comes_back_after_batches_that_no_step_fits():
         _, state = run(optimizer, batches)
         sizes[growth] = float(optaxls.metrics(state)["step_size"])
     assert sizes[1.0] < 1e-3 and sizes[1.5] > 0.5
+
+
+@pytest.mark.parametrize("strong_convexity", [0.0, 0.5])
+@pytest.mark.parametrize("smoothness", [2.0, None])
+def test_constants_that_are_known_in_a_step_only(strong_convexity, smoothness):
+    """``inject_hyperparams`` makes arrays of all numbers, also of mu = 0."""
+    given = {"growth_constant": 3.0, "strong_convexity": strong_convexity}
+    given["smoothness"] = smoothness
+    injected = optax.inject_hyperparams(optaxls.accelerated_sgd)(**given)
+    found, _ = run(injected, BATCHES)
+    wanted, _ = run(optaxls.accelerated_sgd(**given), BATCHES)
+    np.testing.assert_allclose(found[-1], wanted[-1], rtol=1e-5)

@@ -45,6 +45,17 @@ def test_adaptive_backtracking_lands_at_once_on_a_quadratic(L, c, rho, excess):
     assert result.num_trials == 2 and result.accepted
 
 
+@pytest.mark.parametrize("needs_slope", [False, True])
+def test_adaptive_backtracking_is_the_same_under_wolfe(needs_slope):
+    """A condition whose trials have slopes: Armijo's part is what shrinks a step."""
+    c, excess = 0.25, 7.0
+    condition = optaxls.wolfe(c, 0.99) if needs_slope else optaxls.armijo(c)
+    search = optaxls.adaptive_backtracking(0.9)
+    result = quadratic_search(search, 3.0, excess * 0.5, condition)
+    assert result.step_size == pytest.approx(0.9 * 2 * (1 - c) / 3.0, rel=1e-6)
+    assert result.num_trials == 2 and result.accepted
+
+
 def next_step(search, value_fn, c, first, slope, value):
     """Where a search stands after one rejected trial: the next proposal of `grow`."""
     with jax.enable_x64(True):

@@ -204,3 +204,36 @@ def test_arguments_of_another_kind_are_refused():
         optaxls.minimize(3.0, START, optaxls.lbfgs())
     with pytest.raises(TypeError, match="no array"):
         optaxls.minimize(loss, {"w": "text"}, optaxls.lbfgs())
+
+
+def searched(**given):
+    return optaxls.scale_by_line_search(
+        optaxls.wolfe(), optaxls.constant(0.1), optaxls.interpolating(), **given
+    )
+
+
+MOVED_BEHIND = {
+    "decayed": lambda: optaxls.decayed(searched(), 0.1),
+    "heavy_ball": lambda: optax.chain(searched(), optaxls.heavy_ball(0.5)),
+    "nesterov": lambda: optax.chain(searched(), optaxls.nesterov(0.5)),
+    "ungated": lambda: searched(gate=optaxls.every(2)),
+    "on_subset": lambda: optaxls.on_subset(searched(), True),
+}
+
+
+@pytest.mark.parametrize("debug", [False, True])
+@pytest.mark.parametrize("name", MOVED_BEHIND)
+def test_the_gradient_of_a_trial_is_not_taken_where_the_step_was_another(name, debug):
+    """Neither where the params moved on behind the search, nor where none was made.
+
+    Under ``jax_debug_nans`` no NaN tells that a loss was not evaluated.
+    """
+    optimizer = optax.chain(optax.scale(-1.0), MOVED_BEHIND[name]())
+    with jax.debug_nans(debug):
+        result = optaxls.minimize(
+            lambda w: loss(w) + 1.0, START, optimizer, max_steps=4
+        )
+    assert result.num_steps == 4
+    np.testing.assert_allclose(result.value, loss(result.params) + 1.0, rtol=1e-5)
+    largest = jnp.max(jnp.abs(SCALES * result.params))
+    np.testing.assert_allclose(result.optimality, largest, rtol=1e-5)

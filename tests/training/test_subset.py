@@ -160,3 +160,81 @@ def test_copies_of_the_params_are_found_in_the_state():
         optimizer, lambda leaf: leaf + 1, optimizer.init(params)
     )
     assert [leaf.tolist() for leaf in jax.tree.leaves(state)] == [[1, 1], [1, 1]]
+
+
+COUPLED = jnp.array([[2.0, 1.9], [1.9, 2.0]])
+
+
+def coupled_loss(params):
+    """The Hessian and the gradients on the way couple the two leaves."""
+    from_least = jnp.stack([params["body"] - 3.0, params["head"] + 1.0])
+    return from_least @ COUPLED @ from_least / 2 + jnp.sum(from_least**4) / 20
+
+
+def by_newton():
+    return optax.chain(
+        optaxls.scale_by_newton(),
+        optax.scale(-1.0),
+        optaxls.scale_by_line_search(optaxls.armijo(), optaxls.constant(1.0)),
+    )
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        optaxls.newton,
+        optaxls.hessian_free,
+        optaxls.lbfgs,
+        optaxls.stochastic_lbfgs,
+        by_newton,
+        lambda: optaxls.sls_extragradient(steps_per_epoch=1),
+    ],
+    ids=["newton", "hessian_free", "lbfgs", "stochastic_lbfgs", "chain", "extra"],
+)
+def test_it_trains_as_if_the_frozen_leaves_were_no_params(make):
+    frozen, head = jnp.zeros(()), jnp.zeros(())
+    subset = optaxls.on_subset(make(), {"body": False, "head": True})
+    whole = optaxls.make_step(coupled_loss, subset)
+    part = optaxls.make_step(
+        lambda w: coupled_loss({"body": frozen, "head": w}), make()
+    )
+    params = {"body": frozen, "head": head}
+    state, part_state = subset.init(params), make().init(head)
+    for _ in range(6):
+        params, state, *_, report = jax.jit(whole)(params, state)
+        head, part_state, *_, wanted = jax.jit(part)(head, part_state)
+        assert params["body"] == 0
+        np.testing.assert_allclose(params["head"], head, rtol=1e-5)
+        np.testing.assert_allclose(report["trial_value"], wanted["trial_value"], 1e-5)
+
+
+def test_all_update_arguments_are_those_of_the_subset():
+    seen = {}
+
+    def update(updates, state, params=None, **extra):
+        seen.update(extra)
+        return updates, state
+
+    spy = optax.GradientTransformationExtraArgs(lambda params: (), update)
+    optimizer = optaxls.on_subset(spy, {"v": False, "w": True})
+    ones = {"v": jnp.ones(2), "w": jnp.ones(2)}
+    total = lambda at: jnp.sum(at["v"]) + jnp.sum(at["w"])  # noqa: E731
+    functions = ("value_fn", "curvature_value_fn", "predict_fn")
+    trees = ("grad", "snapshot_grad", "example_grads")
+    optimizer.update(
+        ones,
+        optimizer.init(ones),
+        ones,
+        **dict.fromkeys(functions, total),
+        **dict.fromkeys(trees, ones),
+        grad_fn=jax.grad(lambda at: total(at) ** 2),
+        index=jnp.array(3),
+    )
+    away = {"v": 7 * jnp.ones(2), "w": 5 * jnp.ones(2)}
+    for name in functions:
+        assert seen[name](away) == 2 * 1 + 2 * 5
+    for name in trees:
+        chex.assert_trees_all_equal(seen[name], {"v": jnp.zeros(2), "w": jnp.ones(2)})
+    wanted = {"v": jnp.zeros(2), "w": jnp.full(2, 2 * 12.0)}
+    chex.assert_trees_all_equal(seen["grad_fn"](away), wanted)
+    assert seen["index"] == 3

@@ -27,6 +27,7 @@ CONDITIONS = {
     "window_armijo": lambda: optaxls.window_armijo(0.1, 3),
     "smoothed_armijo": lambda: optaxls.smoothed_armijo(0.5),
     "bounded": lambda: optaxls.bounded(optaxls.armijo(0.1)),
+    "wolfe": lambda: optaxls.wolfe(0.1, 0.5),
 }
 INITIAL_STEPS = {
     "constant": lambda: optaxls.constant(0.5),
@@ -41,18 +42,21 @@ SEARCHES = {
     "adaptive_backtracking": lambda: optaxls.adaptive_backtracking(0.9),
     "bracketing": lambda: optaxls.bracketing(2.0, 12),
     "parallel_candidates": lambda: optaxls.parallel_candidates(4, 0.5),
+    "interpolating": lambda: optaxls.interpolating(),
 }
 GATES = {"every": lambda: optaxls.every(2), "when_unsteady": optaxls.when_unsteady}
 ALL = [
     *((condition, "grow", "backtracking", None) for condition in CONDITIONS),
     *(("armijo", initial, "backtracking", None) for initial in INITIAL_STEPS),
     *(("armijo", "grow", search, None) for search in SEARCHES),
+    *(("wolfe", "constant", search, None) for search in SEARCHES),
     *(("armijo", "grow", "backtracking", gate) for gate in GATES),
 ]
 QUICK = {
     ("zhang_hager", "grow", "backtracking", None),
     ("armijo", "hindsight", "backtracking", None),
     ("armijo", "grow", "parallel_candidates", None),
+    ("wolfe", "constant", "interpolating", None),
 }
 RUNS = [
     pytest.param(*row, marks=[] if row in QUICK else pytest.mark.slow)

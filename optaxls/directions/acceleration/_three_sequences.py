@@ -77,20 +77,34 @@ def _combined(*terms: tuple[Any, Params]) -> Params:
 
 
 def _weights(growth: Any, strong_convexity: Any) -> Callable[..., Weights]:
-    """The weights of a step by its size and by the weight of v in the present y."""
+    """The weights of a step by its size and by the weight of v in the present y.
 
-    def strongly_convex(step_size: jax.Array, weight: jax.Array) -> Weights:
+    Whether ``strong_convexity`` is 0 may be known in each step only, as that of
+    ``optax.inject_hyperparams``.
+    """
+
+    def strongly_convex(
+        step_size: jax.Array, weight: jax.Array, mu: Any = strong_convexity
+    ) -> Weights:
         del weight
-        s = jnp.minimum(jnp.sqrt(strong_convexity * step_size / growth), 1)
-        return Weights(1 - s, s / strong_convexity, s / (1 + s))
+        s = jnp.minimum(jnp.sqrt(mu * step_size / growth), 1)
+        return Weights(1 - s, s / mu, s / (1 + s))
 
     def convex(step_size: jax.Array, weight: jax.Array) -> Weights:
         t = 1 / weight
         following = (1 + jnp.sqrt(1 + 4 * t**2)) / 2
         return Weights(jnp.ones_like(t), t * step_size / growth, 1 / following)
 
-    known_zero = isinstance(strong_convexity, numbers.Real) and strong_convexity == 0
-    return convex if known_zero else strongly_convex
+    def either(step_size: jax.Array, weight: jax.Array) -> Weights:
+        known = strong_convexity > 0
+        strong = strongly_convex(
+            step_size, weight, jnp.where(known, strong_convexity, 1)
+        )
+        return trees.select(known, strong, convex(step_size, weight))
+
+    if not isinstance(strong_convexity, numbers.Real):
+        return either
+    return strongly_convex if strong_convexity > 0 else convex
 
 
 def three_sequences(

@@ -139,9 +139,11 @@ def adaptive_backtracking(
     checks.require("min_factor", min_factor, "(0, 1)")
 
     def shrink(trial: Trial, verdict: Verdict, problem: Problem):
-        value = problem.origin.value
-        zero = jnp.zeros_like(value)
-        none = problem.judge(Trial(zero, value, zero, zero)).too_long
+        origin = problem.origin
+        value, zero = origin.value, jnp.zeros_like(origin.value)
+        slope = None if trial.slope is None else origin.slope
+        here = Trial(zero, value, zero, zero, slope, problem.grad)
+        none = problem.judge(here).too_long
         linear = problem.judge(trial._replace(value=value + trial.linear_change))
         tilt = linear.too_long - none
         bend = verdict.too_long - linear.too_long
