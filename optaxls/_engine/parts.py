@@ -3,7 +3,7 @@
 from typing import Any, NamedTuple
 
 import jax
-import numpy as np
+import jax.numpy as jnp
 
 from optaxls.parts.types import Condition, Gate, InitialStep, Memory, Path, Search
 
@@ -53,7 +53,7 @@ def require_like(part: str, new: Memory, old: Memory) -> None:
         to, fro = jax.typeof(before), jax.typeof(now)
         same &= fro.shape == to.shape
         # Typed keys have dtypes of their own, of which NumPy knows nothing.
-        same &= fro.dtype == to.dtype or np.can_cast(fro.dtype, to.dtype, "same_kind")
+        same &= fro.dtype == to.dtype or jnp.can_cast(fro.dtype, to.dtype, "same_kind")
     if not same:
         raise TypeError(
             f"{part}: commit must return a memory of the same structure, shapes and "

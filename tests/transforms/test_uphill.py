@@ -96,7 +96,9 @@ def test_a_flipped_direction_is_searched_as_if_it_had_been_given(
         gate=GATES[gate]() if gate else optaxls.always(),
         uphill="flip",
     )
-    scales = jnp.array([1.0, 1.0, 0.1, 30.0, 1.0, 1.0, 1e4, 1.0])
+    # A cubic through losses of 1e4 times the curvature differs by their rounding.
+    steepest = 1.0 if search == "interpolating" else 1e4
+    scales = jnp.array([1.0, 1.0, 0.1, 30.0, 1.0, 1.0, steepest, 1.0])
     params, state = ran(rule, SIGNS, scales)
     straight, expected = ran(rule, jnp.ones_like(SIGNS), scales)
     chex.assert_trees_all_close(params, straight, rtol=1e-5, atol=1e-6)

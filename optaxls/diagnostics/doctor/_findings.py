@@ -102,7 +102,8 @@ def _acceleration(measured: Measured, of_batch: float) -> str:
     if of_batch < _NESTEROV:
         return " Acceleration can be expected, also of plain Nesterov momentum."
     return (
-        " Acceleration can be expected of accelerated_sgd with this growth_constant."
+        " Acceleration can be expected of"
+        f" accelerated_sgd(growth_constant={of_batch:.3g}, ...)."
         " Plain Nesterov momentum may diverge with such batches."
     )
 

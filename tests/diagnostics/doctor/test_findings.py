@@ -31,6 +31,7 @@ def test_what_is_slow_is_not_noise(losses, regime):
     (1.5, [1.0, 2e-4, 1e-4], 1, "also of plain Nesterov"),
     (101.0, [1.0, 2e-4, 1e-4], 200, "also of plain Nesterov"),
     (101.0, [1.0, 2e-4, 1e-4], 10, "Plain Nesterov momentum may diverge"),
+    (101.0, [1.0, 2e-4, 1e-4], 10, "accelerated_sgd(growth_constant=11, ...)"),
     (1.5, [1.0, 0.51, 0.5], 10, "cannot be expected: noise"),
 ])  # fmt: skip
 def test_growth_tells_whether_acceleration_can_be_expected(
