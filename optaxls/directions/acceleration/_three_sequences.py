@@ -1,6 +1,5 @@
 """Nesterov's three sequences, as a pair of directions of the one that is trained."""
 
-import numbers
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -102,7 +101,7 @@ def _weights(growth: Any, strong_convexity: Any) -> Callable[..., Weights]:
         )
         return trees.select(known, strong, convex(step_size, weight))
 
-    if not isinstance(strong_convexity, numbers.Real):
+    if not isinstance(strong_convexity, (int, float)):
         return either
     return strongly_convex if strong_convexity > 0 else convex
 
