@@ -101,13 +101,8 @@ def through(values):
 
 
 def averaged(state):
-    """How many iterates are in the average; ``hindsight`` has a count of that name."""
-    (count,) = (
-        count
-        for path, count in optax.tree.get_all_with_path(state, "num_averaged")
-        if path[-1].tuple_name == "TailAverageState"
-    )
-    return int(count)
+    """How many iterates are in the average."""
+    return int(optax.tree.get(state, "num_in_tail"))
 
 
 def step_size_of(state):
