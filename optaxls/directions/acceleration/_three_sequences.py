@@ -103,7 +103,7 @@ def _weights(growth: Any, strong_convexity: Any) -> Callable[..., Weights]:
 
     if not isinstance(strong_convexity, (int, float)):
         return either
-    return strongly_convex if strong_convexity > 0 else convex
+    return strongly_convex if float(strong_convexity) > 0 else convex
 
 
 def three_sequences(
