@@ -68,11 +68,9 @@ def test_command_draws_anew_what_is_there(raced, capsys):
 
 def test_the_committed_tables_tell_of_the_committed_races():
     made, results = store.read(COMMITTED / "contenders.json")
-    if not all("best" in r for t in results.values() for r in t["records"].values()):
-        pytest.skip("the races of 0.1.0 have no validation loss")
     directions = store.read(COMMITTED / "directions.json").results
     searches = store.read(COMMITTED / "searches.json").results
-    assert set(results) == set(of_half("all"))
+    assert set(results) <= set(of_half("report"))
     found = report.numbers(report.with_everywhere(results), directions, searches, made)
     assert tables.markdown(found) == (COMMITTED / "results.md").read_text()
 
