@@ -120,6 +120,19 @@ def taken(
     return (verdict.too_long <= 0) | (spent & descends)
 
 
+def after_trial(
+    progress: Progress, trial: Trial, held: jax.Array, fits: jax.Array
+) -> Progress:
+    """Counts one trial, and holds it where ``held``; ``fits`` says it may be taken."""
+    return progress._replace(
+        held_step=jnp.where(held, trial.step_size, progress.held_step),
+        held_value=jnp.where(held, trial.value, progress.held_value),
+        held_grad=trees.select(held, trial.grad, progress.held_grad),
+        holds=progress.holds | fits,
+        num_trials=progress.num_trials + 1,
+    )
+
+
 def one_at_a_time(next_step: Callable, max_trials: int) -> Search:
     """Builds a search that makes one trial in each round.
 
@@ -135,14 +148,8 @@ def one_at_a_time(next_step: Callable, max_trials: int) -> Search:
             fits = taken(problem, trial, verdict, spent)
             held = fits | spent
             step_size, done = next_step(progress, trial, verdict, problem)
-            return progress._replace(
-                next_step=jnp.asarray(step_size, trial.step_size.dtype),
-                held_step=jnp.where(held, trial.step_size, progress.held_step),
-                held_value=jnp.where(held, trial.value, progress.held_value),
-                held_grad=trees.select(held, trial.grad, progress.held_grad),
-                holds=progress.holds | fits,
-                num_trials=progress.num_trials + 1,
-                done=done,
+            return after_trial(progress, trial, held, fits)._replace(
+                next_step=jnp.asarray(step_size, trial.step_size.dtype), done=done
             )
 
         return repeat(advance, problem, first_step, enabled, max_trials)

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from optaxls._core import checks, trees
-from optaxls.parts.searches._loop import Progress, repeat
+from optaxls.parts.searches._loop import Progress, after_trial, repeat
 from optaxls.parts.types import Found, Problem, Search, Trial
 
 # The next trial keeps this share of the interval away from its ends.
@@ -140,13 +140,8 @@ def interpolating(max_trials: int = 20, max_growth: float = 10.0) -> Search:
             descends = jnp.isfinite(trial.value) & (trial.value < problem.origin.value)
             fits = ~too_long | (spent & descends)
             held = done | spent | (fits & best)
-            return progress._replace(
+            return after_trial(progress, trial, held, fits)._replace(
                 next_step=jnp.where(grows, longer, _inside(low, high)),
-                held_step=jnp.where(held, trial.step_size, progress.held_step),
-                held_value=jnp.where(held, trial.value, progress.held_value),
-                held_grad=trees.select(held, trial.grad, progress.held_grad),
-                holds=progress.holds | fits,
-                num_trials=progress.num_trials + 1,
                 done=done,
                 memory=_Interval(low, high),
             )
