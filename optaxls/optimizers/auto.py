@@ -97,10 +97,10 @@ def auto(
             f" got {direction!r}; no step size has to be given"
         )
     rule = scale_by_initial_step(hindsight(rate, tolerance, decay), name="auto")
-    # Without decay the wrapper would still cost a pass over the params.
-    if not isinstance(weight_decay, (int, float)) or weight_decay > 0:
-        rule = decayed(rule, weight_decay)
     optimizer = optax.chain(
-        guarded(direction), descent(), cautious(name="auto"), tail_averaged(rule)
+        guarded(direction),
+        descent(),
+        cautious(name="auto"),
+        tail_averaged(decayed(rule, weight_decay)),
     )
     return conjugated(optimizer, name="auto", needs=("params", "value", "grad"))

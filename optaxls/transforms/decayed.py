@@ -50,7 +50,8 @@ def decayed(
       TypeError, from ``init``: no part of ``step_rule`` finds a step size.
 
     Cost:
-      It evaluates no loss and keeps no state. It passes over the params once.
+      It evaluates no loss and keeps no state. It passes over the params once; a decay
+      of 0 costs nothing.
 
     Example:
       >>> import jax.numpy as jnp, optax, optaxls
@@ -75,10 +76,15 @@ def decayed(
         require_reports("decayed", state)
         return DecayedState(state)
 
+    # The state must not depend on the number: optax.inject_hyperparams traces it.
+    decays = not isinstance(weight_decay, (int, float)) or weight_decay > 0
+
     def update(
         updates: Params, state: Any, params: Any = None, **extra: Any
     ) -> tuple[Params, DecayedState]:
         updates, new = rule.update(updates, state.step_rule, params, **extra)
+        if not decays:
+            return updates, DecayedState(new)
         # The size of a step along a reversed direction is negative.
         step_size = jnp.abs(find_reports(new)[-1].step_size)
         shrink = jnp.minimum(step_size * weight_decay, 1)

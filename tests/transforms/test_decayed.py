@@ -1,5 +1,6 @@
 """Weight decay by the step size found: its formula, and what it needs."""
 
+import jax
 import jax.numpy as jnp
 import optax
 import pytest
@@ -26,6 +27,14 @@ def test_it_subtracts_step_size_times_decay_times_params():
 def test_a_decay_of_more_than_everything_takes_everything():
     updates = step(optaxls.decayed(constant(0.5), 100.0))
     assert updates.tolist() == (-0.5 * W - W).tolist()
+
+
+def test_no_decay_is_the_same_state_and_the_same_updates():
+    plain, none = constant(0.5), optaxls.decayed(constant(0.5), 0.0)
+    assert step(none).tolist() == step(plain).tolist()
+    some = optaxls.decayed(constant(0.5), 0.25)
+    # optax.inject_hyperparams traces the number, and cannot change the state.
+    assert jax.tree.structure(none.init(W)) == jax.tree.structure(some.init(W))
 
 
 @pytest.mark.parametrize(
