@@ -16,6 +16,10 @@ from optaxls.optimizers.curvature.full_batch import lbfgs as lbfgs
 from optaxls.optimizers.curvature.lbfgs import stochastic_lbfgs as stochastic_lbfgs
 from optaxls.optimizers.curvature.newton import hessian_free as hessian_free
 from optaxls.optimizers.curvature.newton import newton as newton
+from optaxls.optimizers.finite_sums.sag import sag as sag
+from optaxls.optimizers.finite_sums.sag import saga as saga
+from optaxls.optimizers.finite_sums.svrg import loopless_svrg as loopless_svrg
+from optaxls.optimizers.finite_sums.svrg import svrg as svrg
 from optaxls.optimizers.ponos import adam_ponos as adam_ponos
 from optaxls.optimizers.ponos import ponos as ponos
 from optaxls.optimizers.salsa import salsa as salsa
@@ -70,6 +74,8 @@ from optaxls.directions.curvature.newton import (
     scale_by_hessian_free as scale_by_hessian_free,
 )
 from optaxls.directions.curvature.newton import scale_by_newton as scale_by_newton
+from optaxls.directions.finite_sums.reading import snapshot_due as snapshot_due
+from optaxls.directions.finite_sums.reading import table_bytes as table_bytes
 from optaxls.directions.pairs import DirectionPair as DirectionPair
 from optaxls.directions.pairs import Directions as Directions
 from optaxls.directions.pairs import as_searched as as_searched

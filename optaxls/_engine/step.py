@@ -34,8 +34,17 @@ class Applied(NamedTuple):
     tested: jax.Array | bool
 
 
-# ``how the search ended -> the direction to apply``.
-Choose = Callable[[Outcome], Applied]
+class Choose(NamedTuple):
+    """What is applied in place of the direction searched, and at which steps.
+
+    ``apply`` gives the direction from how the search ended. Where ``usable`` is False,
+    the batch counts as one whose loss is not finite. With ``goes_on`` a direction that
+    is 0 is no reason to stay: the proposed step is made without a search.
+    """
+
+    apply: Callable[[Outcome], Applied]
+    usable: jax.Array | bool = True
+    goes_on: bool = False
 
 
 class Step(NamedTuple):
@@ -74,6 +83,27 @@ def _promises(origin: Origin, path: Path, proposal: jax.Array) -> jax.Array:
     return moves & (path.predicted_slope(origin, jnp.where(moves, proposal, 1)) < 0)
 
 
+def _usable(origin: Origin, choose: Choose | None) -> jax.Array:
+    """Whether the batch may change anything: its loss and slope are finite."""
+    finite = jnp.isfinite(origin.value) & jnp.isfinite(origin.slope)
+    if choose is None or choose.usable is True:
+        return finite
+    return finite & choose.usable
+
+
+def _moves(
+    origin: Origin,
+    finite: jax.Array,
+    descends: jax.Array,
+    proposal: jax.Array,
+    choose: Choose | None,
+) -> jax.Array:
+    """Whether a step is made if no trial forbids it."""
+    if choose is None or not choose.goes_on:
+        return descends
+    return descends | (finite & (origin.slope == 0) & (proposal > 0))
+
+
 def _untested(origin: Origin, proposal: jax.Array) -> Found:
     """Returns the proposed step size as the result of a search without any trial."""
     none = jnp.zeros_like(proposal, jnp.int32)
@@ -88,14 +118,14 @@ def _grad_after(origin: Origin, found: Found, takes: jax.Array) -> Params:
     return trees.select(takes, found.grad, hold_integers(origin.grad, origin.params))
 
 
-def _outcome(origin: Origin, path: Path, found: Found, descends: jax.Array) -> Outcome:
-    """Decides which step is made, which is a step of 0 unless the path descends."""
+def _outcome(origin: Origin, path: Path, found: Found, moves: jax.Array) -> Outcome:
+    """Decides which step is made, which is a step of 0 unless it ``moves``."""
 
     def trial(step_size: jax.Array, value: jax.Array, grad: Params) -> Trial:
         _, linear_change, sqdistance = _displace(origin, path, step_size)
         return Trial(step_size, value, linear_change, sqdistance, grad=grad)
 
-    takes = descends & found.takes & (found.step_size > 0)
+    takes = moves & found.takes & (found.step_size > 0)
     return Outcome(
         trial=trial(found.step_size, found.value, found.grad),
         applied=trial(
@@ -121,7 +151,7 @@ def _apply(
     step_size, value = outcome.applied.step_size, outcome.applied.value
     if choose is None:
         return _displace(origin, path, step_size).updates, outcome
-    direction, tested = choose(outcome)
+    direction, tested = choose.apply(outcome)
     # The path may read slope and norm, so they have to be those of this direction.
     origin = origin._replace(
         direction=direction,
@@ -151,9 +181,9 @@ def take_step(
     - The path promises no decrease (ascent, zero gradient): there is no step or trial.
     - Every trial is rejected: the fallback step is made if it decreased the loss.
 
-    ``choose`` returns the direction to apply if that is not the direction searched.
+    ``choose`` tells the direction to apply if that is not the direction searched.
     """
-    finite = jnp.isfinite(origin.value) & jnp.isfinite(origin.slope)
+    finite = _usable(origin, choose)
     observed = Memories(
         parts.condition.observe(memories.condition, origin),
         parts.initial_step.observe(memories.initial_step, origin),
@@ -167,7 +197,8 @@ def take_step(
     searched = descends & wanted
     problem = make_problem(value_fn, origin, parts, observed.condition)
     found = parts.search(problem, proposal, searched)
-    outcome = _outcome(origin, parts.path, found, descends)
+    moves = _moves(origin, finite, descends, proposal, choose)
+    outcome = _outcome(origin, parts.path, found, moves)
 
     new = Memories(
         parts.condition.commit(observed.condition, origin, outcome),
@@ -191,11 +222,12 @@ def take_untested_step(
 
     Losses that are not finite and directions of ascent give no step, as with a search.
     """
-    finite = jnp.isfinite(origin.value) & jnp.isfinite(origin.slope)
+    finite = _usable(origin, choose)
     observed = initial_step.observe(memory, origin)
     proposal = _as_step_size(initial_step.propose(observed, origin), origin.value)
     descends = finite & _promises(origin, path, proposal)
-    outcome = _outcome(origin, path, _untested(origin, proposal), descends)
+    moves = _moves(origin, finite, descends, proposal, choose)
+    outcome = _outcome(origin, path, _untested(origin, proposal), moves)
     new = initial_step.commit(observed, origin, outcome)
     require_like("initial_step", new, memory)
     updates, outcome = _apply(origin, path, outcome, choose)

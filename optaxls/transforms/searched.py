@@ -55,10 +55,10 @@ def _reversed_where(sign: jax.Array, choose: Choose | None) -> Choose | None:
         return None
 
     def chosen(outcome: Outcome) -> Applied:
-        direction, tested = choose(outcome)
+        direction, tested = choose.apply(outcome)
         return Applied(trees.scale(sign, direction), tested)
 
-    return chosen
+    return choose._replace(apply=chosen)
 
 
 def _signed(step: Step, sign: jax.Array) -> Step:

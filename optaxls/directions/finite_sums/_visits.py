@@ -1,0 +1,139 @@
+"""Which function of a finite sum a step is about, and whether it can be trusted."""
+
+import numbers
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from optaxls._core import checks, trees
+from optaxls._core.loss import as_scalar
+from optaxls._core.robust import MOST, factor_at_most_tenfold
+from optaxls.parts.types import Params
+
+
+class VisitsState(NamedTuple):
+    """What is known of the functions' gradients.
+
+    ``doubted``, (num_functions,) bool, marks the functions whose gradient was more than
+    ten typical lengths long at their last visit. ``mean_grad_sqnorm`` is the mean of
+    the last 100 or so squared lengths, ``num_measured`` their number so far.
+    """
+
+    doubted: jax.Array
+    mean_grad_sqnorm: jax.Array
+    num_measured: jax.Array
+
+
+class Visit(NamedTuple):
+    """One step: its place in the table, and whether it may change anything."""
+
+    place: jax.Array
+    in_range: jax.Array
+    usable: jax.Array
+
+
+def no_visits(params: Params, num_functions: int) -> VisitsState:
+    """The state before the first step."""
+    return VisitsState(
+        jnp.zeros(int(num_functions), bool),
+        jnp.zeros((), trees.scalar_dtype(params)),
+        jnp.zeros((), jnp.int32),
+    )
+
+
+def relative_weights(weights: Any, num_functions: int) -> Any:
+    """The weights with a mean of 1, or None where all functions weigh the same.
+
+    Raises:
+      ValueError: their number is another one, one is negative or not finite, or all
+        are 0.
+    """
+    if weights is None:
+        return None
+    shape = (num_functions,)
+    if isinstance(weights, (numbers.Number, str)) or np.shape(weights) != shape:
+        raise ValueError(
+            f"weights must be None or have the shape {shape}, a weight for each "
+            f"function, got {weights!r}"
+        )
+    if isinstance(weights, jax.core.Tracer):
+        return weights / jnp.mean(weights)
+    known = np.asarray(weights, np.float64)
+    if not (np.all(np.isfinite(known)) and np.all(known >= 0)):
+        raise ValueError(f"weights must lie in [0, inf), got {weights!r}")
+    if not np.sum(known) > 0:
+        raise ValueError(f"weights must not all be 0, got {weights!r}")
+    return known / np.mean(known)
+
+
+def weight_at(weights: Any, place: jax.Array, dtype: Any) -> jax.Array:
+    """The weight of one function, 1 without weights."""
+    if weights is None:
+        return jnp.ones((), dtype)
+    return jnp.asarray(weights, dtype)[place]
+
+
+def _placed(name: str, index: Any, num_functions: int) -> tuple[jax.Array, jax.Array]:
+    """The place of ``index``, and whether it is in range: an error where known."""
+    if jnp.shape(index) != () or not jnp.issubdtype(
+        jnp.result_type(index), jnp.integer
+    ):
+        raise TypeError(
+            f"{name}: index must be one integer, the number of the function that value "
+            f"and grad are of, got {index!r}"
+        )
+    if not isinstance(index, jax.core.Tracer) and not 0 <= int(index) < num_functions:
+        raise ValueError(
+            f"{name}: index must lie in [0, {num_functions}), as num_functions = "
+            f"{num_functions}, got {int(index)}"
+        )
+    given = jnp.asarray(index)
+    in_range = (given >= 0) & (given < num_functions)
+    place = jnp.clip(given, 0, num_functions - 1).astype(jnp.int32)
+    return place, in_range
+
+
+def visited(
+    name: str,
+    state: VisitsState,
+    index: Any,
+    num_functions: int,
+    grads: Params,
+    value: Any,
+) -> tuple[Visit, VisitsState]:
+    """Looks at the gradient of a function before it is used.
+
+    A gradient that is more than ten typical lengths long is left out at the first visit
+    that finds it so, as the batch may have been spoiled. The next visit believes it:
+    a function that is always steep belongs to the sum, and leaving it out for ever
+    would move the minimum.
+    """
+    place, in_range = _placed(name, index, num_functions)
+    mean = state.mean_grad_sqnorm
+    sqnorm = trees.sqnorm(grads, mean.dtype)
+    finite = jnp.isfinite(sqnorm) & jnp.isfinite(as_scalar(value, mean.dtype))
+    finite = finite & in_range
+    long = (mean > 0) & (sqnorm > MOST**2 * mean)
+    doubted = state.doubted[place]
+    usable = finite & (~long | doubted)
+    rate = jnp.maximum(1 / (state.num_measured + 1), 0.01).astype(mean.dtype)
+    bounded = factor_at_most_tenfold(sqnorm, mean) ** 2 * sqnorm
+    count = state.num_measured
+    new = VisitsState(
+        state.doubted.at[place].set(jnp.where(finite, long, doubted)),
+        jnp.where(finite, mean + rate * (bounded - mean), mean),
+        jnp.where(finite, trees.one_more(count), count),
+    )
+    return Visit(place, in_range, usable), new
+
+
+def require_num_functions(num_functions: Any) -> None:
+    """Raises ValueError unless the number of functions is an integer >= 1."""
+    checks.require_integer("num_functions", num_functions, 1)
+    if not isinstance(num_functions, numbers.Integral):
+        raise ValueError(
+            f"num_functions must be an integer >= 1, known before tracing, got "
+            f"{num_functions!r}"
+        )
