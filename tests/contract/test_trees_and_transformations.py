@@ -135,6 +135,8 @@ HYPERPARAMETERS = {
     "guarded": ("polyak_c", (0.7, 5.0)),
     "own_condition": ("factor", (0.05, 0.95)),
     "secant": ("initial_step_size", (0.01, 0.2)),
+    "sag": ("l2", (0.1, 5.0)),
+    "svrg": ("initial_lipschitz", (1.0, 40.0)),
 }
 
 
@@ -311,6 +313,9 @@ COPIES = dict.fromkeys(RULES, 0) | {
     "multidimensional": 1,
     # Two memories, each with an axis for the pairs in front.
     "stochastic_lbfgs": 2,
+    # The table, with an axis for the functions in front, and two sums of it.
+    "sag": 3,
+    "svrg": 2,
 }
 
 
@@ -328,8 +333,10 @@ def test_map_params_finds_the_copies_of_the_params_and_nothing_else(name):
     found = jax.tree.leaves(marked)
     assert found == [True] * (COPIES[name] * len(params))
     scalars = optax.tree.map_params(optimizer, lambda leaf: None, state)
-    # The losses in spectral's window, and a product for each pair of L-BFGS.
-    most = {"spectral": 4, "lbfgs": 4, "stochastic_lbfgs": 10}.get(name, 1)
+    # The losses in spectral's window, a product for each pair of L-BFGS, what was seen
+    # of each function of a sum.
+    most = {"spectral": 4, "lbfgs": 4, "stochastic_lbfgs": 10, "sag": 3, "svrg": 3}
+    most = most.get(name, 1)
     assert all(leaf.size <= most for leaf in jax.tree.leaves(scalars))
 
 

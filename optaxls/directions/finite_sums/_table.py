@@ -31,8 +31,8 @@ class TableState(NamedTuple):
 
     Leaves of ``table`` have a leading axis of ``num_functions``. ``total`` is the sum
     of the rows, in float32 or wider. ``fresh`` is that of the rows before ``cursor``,
-    which moves by a row in each step. When it has passed all rows, ``fresh`` becomes
-    ``total``: rounding errors live for two rounds at most. ``seen`` marks the rows that
+    which moves by a row in each step that is made. When it has passed all rows,
+    ``fresh`` becomes ``total``: rounding errors live for two rounds at most. ``seen`` marks the rows that
     hold a gradient, and ``seen_weight`` is the sum of their weights.
     """
 
@@ -60,6 +60,7 @@ class _Tried(NamedTuple):
 
     state: TableState
     visit: _visits.Visit
+    old: Params
     row: Params
     sums: _Sums
     num_seen: jax.Array
@@ -154,7 +155,9 @@ def _tried(
 ) -> _Tried:
     """What the step would put in, and what it would be made from."""
     usable = visit.usable
-    old = _at(state.table, grads, visit.place)
+    # Read once, before the new row is written. Read again behind that, as XLA would
+    # like to, it would make a copy of the whole table.
+    old = jax.lax.optimization_barrier(_at(state.table, grads, visit.place))
     row = trees.select(usable, trees.scale(weight, grads), old)
     change = trees.difference(trees.wide(row), trees.wide(old))
     was_seen = state.seen[visit.place]
@@ -165,7 +168,7 @@ def _tried(
     whole = jnp.asarray(num_functions, seen_weight.dtype)
     seen_weight = jnp.where(num_seen == num_functions, whole, seen_weight)
     sums = _Sums(state.total, change, was_seen, seen_weight)
-    return _Tried(state, visit, row, sums, num_seen)
+    return _Tried(state, visit, old, row, sums, num_seen)
 
 
 def _reported(old: TableReport, num_seen: jax.Array, made: jax.Array) -> TableReport:
@@ -175,8 +178,8 @@ def _reported(old: TableReport, num_seen: jax.Array, made: jax.Array) -> TableRe
 
 def _put_in(tried: _Tried, made: jax.Array, num_functions: int) -> TableState:
     """The state with the new row ``where`` the step was made."""
-    state, (place, in_range, _) = tried.state, tried.visit
-    row = trees.select(made, tried.row, _at(state.table, tried.row, place))
+    state, place = tried.state, tried.visit.place
+    row = trees.select(made, tried.row, tried.old)
 
     def put(leaf: jax.Array, rows: jax.Array) -> jax.Array:
         return jax.lax.dynamic_update_index_in_dim(rows, leaf, place, 0)
@@ -189,8 +192,8 @@ def _put_in(tried: _Tried, made: jax.Array, num_functions: int) -> TableState:
     change, cursor = tried.sums.change, state.cursor
     total = _added(state.total, change, made)
     fresh = _added(state.fresh, change, made & (place < cursor))
-    fresh = _added(fresh, _at(table, row, cursor), in_range)
-    ahead = jnp.where(in_range, cursor + 1, cursor)
+    fresh = _added(fresh, _at(table, row, cursor), made)
+    ahead = jnp.where(made, cursor + 1, cursor)
     done = ahead == num_functions
     return TableState(
         table,

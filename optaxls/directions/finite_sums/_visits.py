@@ -77,9 +77,8 @@ def weight_at(weights: Any, place: jax.Array, dtype: Any) -> jax.Array:
 
 def _placed(name: str, index: Any, num_functions: int) -> tuple[jax.Array, jax.Array]:
     """The place of ``index``, and whether it is in range: an error where known."""
-    if jnp.shape(index) != () or not jnp.issubdtype(
-        jnp.result_type(index), jnp.integer
-    ):
+    is_number = not isinstance(index, str) and jnp.shape(index) == ()
+    if not (is_number and jnp.issubdtype(jnp.result_type(index), jnp.integer)):
         raise TypeError(
             f"{name}: index must be one integer, the number of the function that value "
             f"and grad are of, got {index!r}"

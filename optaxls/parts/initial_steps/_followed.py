@@ -11,7 +11,7 @@ from optaxls.parts.types import InitialStep, Origin, Outcome
 def followed(
     initial_step_size: float, growth: float, steps_per_epoch: float
 ) -> InitialStep:
-    """Starts like ``grow``, and takes every accepted step size as it is.
+    """Grows in every step that is made, and takes every accepted step as it is.
 
     ``grow`` goes back to the longer step after one search that ended far below it. A
     step that other functions of a sum take part in must hold for the steepest of them,
@@ -21,7 +21,8 @@ def followed(
     def commit(memory: ResumeMemory, origin: Origin, outcome: Outcome) -> ResumeMemory:
         del origin
         reached = jnp.maximum(outcome.end_step, shortest(memory.start.dtype))
-        start = jnp.where(outcome.num_trials > 0, reached, memory.start)
+        untested = jnp.where(outcome.accepted, outcome.applied.step_size, memory.start)
+        start = jnp.where(outcome.num_trials > 0, reached, untested)
         return resume(memory, outcome, start, jnp.zeros((), bool))
 
     rule = grow(initial_step_size, growth, steps_per_epoch)
