@@ -90,6 +90,8 @@ PARTS = {
     "scale_by_hessian_free": [],
     "adapted_damping": ["initial_damping"],
     "growing_batches": ["batch_size", "growth"],
+    "table_bytes": ["params", "num_functions"],
+    "snapshot_due": ["opt_state"],
 }
 KEYWORDS = {
     "scale_by_line_search": {"path": None, "gate": None, "fallback_step": 1e-6}
@@ -108,6 +110,8 @@ KEYWORDS = {
 _grown = {"growth": 2.0, "initial_step_size": 1.0, "reset": "grow"}
 _newton = {"steps_per_epoch": 1.0, "c": 0.1, "decrease_factor": 0.9, "growth": 1.5}
 _newton |= {"reset": "grow", "max_step_size": 1.0, "max_trials": 100}
+_sum = {"num_functions": NEEDED, "l2": 0.0, "lipschitz": None}
+_sum |= {"initial_lipschitz": 1.0, "weights": None, "prox": None}
 # api.md, the optimizers: every argument by keyword only, with its default.
 ALIASES = {
     "sls": {"steps_per_epoch": NEEDED, "c": 0.1, "decrease_factor": 0.9}
@@ -136,6 +140,10 @@ ALIASES = {
     "hessian_free": {"damping": 1e-3, "max_cg_steps": 10, "forcing": 0.5} | _newton,
     "stochastic_lbfgs": {"memory_size": 10, "c": 0.1, "decrease_factor": 0.9},
     "lbfgs": {"memory_size": 10, "c1": 1e-4, "c2": 0.9, "max_trials": 20},
+    "sag": _sum | {"max_bytes": 2**32},
+    "saga": _sum | {"max_bytes": 2**32},
+    "svrg": _sum | {"steps_per_snapshot": None},
+    "loopless_svrg": _sum | {"snapshot_probability": None, "seed": 0},
     "salsa": {"c": 0.5, "b1": 0.9, "b2": 0.999, "decay": 0.9, "growth": 1.1}
     | {"decrease_factor": 0.8, "initial_step_size": 1.0, "gated": True},
 }

@@ -35,9 +35,7 @@ def sag(
     )
 
 
-def svrg(
-    *, initial_lipschitz: float = 1.0
-) -> optax.GradientTransformationExtraArgs:
+def svrg(*, initial_lipschitz: float = 1.0) -> optax.GradientTransformationExtraArgs:
     return _at_one_function(
         optaxls.svrg(
             num_functions=NUM_FUNCTIONS,

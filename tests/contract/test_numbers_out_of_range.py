@@ -36,6 +36,14 @@ DAMPING = ("damping", EPS, "[0, inf)")
 CG = ("max_cg_steps", COUNT, ">= 1")
 MEMORY = ("memory_size", COUNT, ">= 1")
 FORCING = ("forcing", WEIGHT, "[0, 1)")
+FUNCTIONS = ("num_functions", COUNT, ">= 1")
+FINITE_SUM = [
+    FUNCTIONS,
+    ("l2", EPS, "[0, inf)"),
+    ("lipschitz", POSITIVE[:4] + ["1", True], "(0, inf)"),
+    ("initial_lipschitz", POSITIVE, "(0, inf)"),
+]
+TABLE = ("max_bytes", [0, -1, math.nan, "1"], "(0, inf]")
 GROWING = [EPOCH, RATE, FIRST, LARGEST, RESET]
 
 NEWTON = [DAMPING, C, DECREASE, TRIALS, EPOCH, RATE, RESET, LARGEST]
@@ -222,6 +230,18 @@ RULES = {
             ("restart", ["gradient", None, 2], "False"),
         ],
     ),
+    "sag": (_ip(optaxls.sag, num_functions=3), [*FINITE_SUM, TABLE]),
+    "saga": (_ip(optaxls.saga, num_functions=3), [*FINITE_SUM, TABLE]),
+    "svrg": (
+        _ip(optaxls.svrg, num_functions=3),
+        [*FINITE_SUM, ("steps_per_snapshot", [0, 1.5, "2", True], ">= 1")],
+    ),
+    "loopless_svrg": (
+        _ip(optaxls.loopless_svrg, num_functions=3),
+        [*FINITE_SUM, ("seed", [-1, 0.5, None], ">= 0")]
+        + [("snapshot_probability", [0, 1.5, math.nan, "1"], "(0, 1]")],
+    ),
+    "table_bytes": (_ip(optaxls.table_bytes, jnp.ones(2)), [FUNCTIONS]),
     "scale_by_plane": (optaxls.scale_by_plane, [("max_newton_steps", COUNT, ">= 1")]),
     "multidimensional_backtracking": (
         optaxls.multidimensional_backtracking,

@@ -1,5 +1,6 @@
 """The gradient of one function, corrected by that of all at an earlier point."""
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -97,6 +98,18 @@ def _corrected(
     return trees.select(known, estimate, trees.scale(weight, trees.wide(grads)))
 
 
+def _after(tried: _Tried, schedule: Schedule, accepted: jax.Array) -> SnapshotState:
+    """The state after a step: one more, and whether a snapshot is due."""
+    state, in_range = tried.state, tried.visit.in_range
+    age = jnp.where(in_range, trees.one_more(state.age), state.age)
+    steps = jnp.where(in_range, trees.one_more(state.num_steps), state.num_steps)
+    due = state.due | (in_range & schedule(age, steps))
+    left_out, made = state.report.num_left_out, tried.usable & accepted
+    left_out = jnp.where(made, left_out, trees.one_more(left_out))
+    report = state.report._replace(num_left_out=left_out)
+    return state._replace(age=age, num_steps=steps, due=due, report=report)
+
+
 def snapshot_gradient(
     name: str,
     num_functions: int,
@@ -128,9 +141,10 @@ def snapshot_gradient(
         del extra
         require_arguments(name, value=value, index=index, grad_fn=grad_fn)
         grads = hold_integers(grads, params)
-        visit, visits = _visits.visited(
-            name, state.visits, index, num_functions, grads, value
-        )
+        at = _visits.placed(name, index, num_functions)
+        read = functools.partial(_visits.at, state.visits.doubted)
+        doubted = _visits.read_once(read, *at)
+        visit, visits = _visits.visited(state.visits, *at, doubted, grads, value)
         state = state._replace(visits=visits)
         state = _renewed(state, params, snapshot_grad, visit.in_range)
         dtype = visits.mean_grad_sqnorm.dtype
@@ -149,14 +163,6 @@ def snapshot_gradient(
         tried: Any, displacement: Params, report: Any, params: Params, **extra: Any
     ) -> SnapshotState:
         del displacement, params, extra
-        state, (_, in_range, _), usable = tried
-        age = jnp.where(in_range, trees.one_more(state.age), state.age)
-        steps = jnp.where(in_range, trees.one_more(state.num_steps), state.num_steps)
-        due = state.due | (in_range & schedule(age, steps))
-        left_out = state.report.num_left_out
-        made = usable & report.accepted
-        left_out = jnp.where(made, left_out, trees.one_more(left_out))
-        told = state.report._replace(num_left_out=left_out)
-        return state._replace(age=age, num_steps=steps, due=due, report=told)
+        return _after(tried, schedule, report.accepted)
 
     return DirectionPair(init, update, tell)

@@ -1,5 +1,6 @@
 """A table of the last gradient of each function of a finite sum, and its mean."""
 
+import functools
 import logging
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -32,8 +33,8 @@ class TableState(NamedTuple):
     Leaves of ``table`` have a leading axis of ``num_functions``. ``total`` is the sum
     of the rows, in float32 or wider. ``fresh`` is that of the rows before ``cursor``,
     which moves by a row in each step that is made. When it has passed all rows,
-    ``fresh`` becomes ``total``: rounding errors live for two rounds at most. ``seen`` marks the rows that
-    hold a gradient, and ``seen_weight`` is the sum of their weights.
+    ``fresh`` becomes ``total``: rounding errors live for two rounds at most. ``seen``
+    marks the rows that hold a gradient, ``seen_weight`` is the sum of their weights.
     """
 
     table: Params
@@ -44,6 +45,14 @@ class TableState(NamedTuple):
     seen_weight: jax.Array
     visits: _visits.VisitsState
     report: TableReport
+
+
+class _Here(NamedTuple):
+    """What the state holds of one function."""
+
+    row: Params
+    seen: jax.Array
+    doubted: jax.Array
 
 
 class _Sums(NamedTuple):
@@ -60,7 +69,7 @@ class _Tried(NamedTuple):
 
     state: TableState
     visit: _visits.Visit
-    old: Params
+    here: _Here
     row: Params
     sums: _Sums
     num_seen: jax.Array
@@ -140,27 +149,26 @@ def _first_state(params: Params, num_functions: int) -> TableState:
 
 
 def _at(table: Params, like: Params, place: jax.Array) -> Params:
-    def row(leaf: jax.Array, rows: jax.Array) -> jax.Array:
-        return jax.lax.dynamic_index_in_dim(rows, place, keepdims=False)
+    return _combined(lambda leaf, rows: _visits.at(rows, place), like, table)
 
-    return _combined(row, like, table)
+
+def _read(state: TableState, like: Params, place: jax.Array) -> _Here:
+    doubted = _visits.at(state.visits.doubted, place)
+    return _Here(_at(state.table, like, place), _visits.at(state.seen, place), doubted)
 
 
 def _tried(
     state: TableState,
     visit: _visits.Visit,
+    here: _Here,
     grads: Params,
     weight: jax.Array,
     num_functions: int,
 ) -> _Tried:
     """What the step would put in, and what it would be made from."""
-    usable = visit.usable
-    # Read once, before the new row is written. Read again behind that, as XLA would
-    # like to, it would make a copy of the whole table.
-    old = jax.lax.optimization_barrier(_at(state.table, grads, visit.place))
+    usable, old, was_seen = visit.usable, here.row, here.seen
     row = trees.select(usable, trees.scale(weight, grads), old)
     change = trees.difference(trees.wide(row), trees.wide(old))
-    was_seen = state.seen[visit.place]
     newly = usable & ~was_seen
     num_seen = state.report.num_seen + newly
     seen_weight = state.seen_weight + jnp.where(newly, weight, 0)
@@ -168,7 +176,7 @@ def _tried(
     whole = jnp.asarray(num_functions, seen_weight.dtype)
     seen_weight = jnp.where(num_seen == num_functions, whole, seen_weight)
     sums = _Sums(state.total, change, was_seen, seen_weight)
-    return _Tried(state, visit, old, row, sums, num_seen)
+    return _Tried(state, visit, here, row, sums, num_seen)
 
 
 def _reported(old: TableReport, num_seen: jax.Array, made: jax.Array) -> TableReport:
@@ -179,15 +187,9 @@ def _reported(old: TableReport, num_seen: jax.Array, made: jax.Array) -> TableRe
 def _put_in(tried: _Tried, made: jax.Array, num_functions: int) -> TableState:
     """The state with the new row ``where`` the step was made."""
     state, place = tried.state, tried.visit.place
-    row = trees.select(made, tried.row, tried.old)
-
-    def put(leaf: jax.Array, rows: jax.Array) -> jax.Array:
-        return jax.lax.dynamic_update_index_in_dim(rows, leaf, place, 0)
-
-    table = jax.tree.map(
-        lambda leaf, rows: put(leaf, rows) if trees.is_inexact(leaf) else rows,
-        row,
-        state.table,
+    row = trees.select(made, tried.row, tried.here.row)
+    table = _combined(
+        lambda rows, leaf: _visits.put(rows, leaf, place), state.table, row
     )
     change, cursor = tried.sums.change, state.cursor
     total = _added(state.total, change, made)
@@ -200,10 +202,27 @@ def _put_in(tried: _Tried, made: jax.Array, num_functions: int) -> TableState:
         trees.select(done, fresh, total),
         trees.zero_unless(~done, fresh),
         jnp.where(done, 0, ahead),
-        state.seen.at[place].set(state.seen[place] | made),
+        _visits.put(state.seen, tried.here.seen | made, place),
         jnp.where(made, tried.sums.seen_weight, state.seen_weight),
         state.visits,
         _reported(state.report, tried.num_seen, made),
+    )
+
+
+def _require_memory(
+    name: str, params: Params, num_functions: int, max_bytes: float
+) -> None:
+    """Raises ValueError if the table is too large, and tells its size in the log."""
+    needed = table_bytes(params, num_functions)
+    if needed > max_bytes:
+        raise ValueError(
+            f"{name}: the table of {num_functions} gradients takes {needed} bytes, and "
+            f"max_bytes is {max_bytes}. Take fewer functions (num_functions mini-"
+            "batches instead of examples), svrg, which has no table, or a larger "
+            "max_bytes."
+        )
+    logging.getLogger("optaxls").info(
+        "%s: the table of %d gradients takes %d bytes", name, num_functions, needed
     )
 
 
@@ -224,17 +243,7 @@ def gradient_table(
     """
 
     def init(params: Params) -> TableState:
-        needed = table_bytes(params, num_functions)
-        if needed > max_bytes:
-            raise ValueError(
-                f"{name}: the table of {num_functions} gradients takes {needed} bytes, "
-                f"and max_bytes is {max_bytes}. Take fewer functions (num_functions "
-                "mini-batches instead of examples), svrg, which has no table, or a "
-                "larger max_bytes."
-            )
-        logging.getLogger("optaxls").info(
-            "%s: the table of %d gradients takes %d bytes", name, num_functions, needed
-        )
+        _require_memory(name, params, num_functions, max_bytes)
         return _first_state(params, num_functions)
 
     def update(
@@ -249,19 +258,17 @@ def gradient_table(
         del extra
         require_arguments(name, value=value, index=index)
         grads = hold_integers(grads, params)
-        visit, visits = _visits.visited(
-            name, state.visits, index, num_functions, grads, value
-        )
+        at = _visits.placed(name, index, num_functions)
+        here = _visits.read_once(functools.partial(_read, state, grads), *at)
+        visit, visits = _visits.visited(state.visits, *at, here.doubted, grads, value)
         dtype = state.seen_weight.dtype
         weight = _visits.weight_at(weights, visit.place, dtype)
         state = state._replace(visits=visits)
-        tried = _tried(state, visit, grads, weight, num_functions)
+        tried = _tried(state, visit, here, grads, weight, num_functions)
         applied = trees.cast_like(trees.reverse(estimate(tried.sums)), grads)
         searched = trees.reverse(trees.scale(weight / share, grads))
         moves = bool(trees.inexact_leaves(grads))
-        directions = Directions(
-            searched, applied, usable=visit.usable, goes_on=moves
-        )
+        directions = Directions(searched, applied, usable=visit.usable, goes_on=moves)
         return directions, tried
 
     def tell(

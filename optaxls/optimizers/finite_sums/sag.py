@@ -75,10 +75,10 @@ def sag(
       ``lipschitz``, ``value_fn``. All are of the one function, without ``l2``. Draw
       ``index`` at random, or go through a new permutation in each pass.
 
-      Where a loss or gradient is not finite, a search fails or, inside ``jit``,
-      ``index`` is out of range, the step is 0 and table and mean are as they were. A
-      gradient more than ten typical lengths long is left out likewise, unless it was
-      so at the function's last visit too.
+      A step is left out where loss or gradient are not finite, where a search fails or,
+      inside ``jit``, where ``index`` is out of range. Then the updates are 0, and table
+      and mean are as they were. So is a step whose gradient is more than ten typical
+      lengths long, unless it was so at the function's last visit too.
 
     State:
       ``pair``: ``table`` and its sum, in float32 or wider, added up anew in each n

@@ -3,7 +3,6 @@
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import optax
 
 from optaxls._core import checks
@@ -187,8 +186,8 @@ def loopless_svrg(
       3.0000
 
     Reference:
-      Kovalev, Horvath, Richtarik, Don't Jump Through Hoops and Remove Those Loops, 2020,
-      arXiv:1901.08689, Algorithm 1.
+      Kovalev, Horvath, Richtarik, Don't Jump Through Hoops and Remove Those Loops,
+      2020, arXiv:1901.08689, Algorithm 1.
     """
     require_numbers(num_functions, lipschitz, initial_lipschitz)
     chance = 1 / num_functions if snapshot_probability is None else snapshot_probability

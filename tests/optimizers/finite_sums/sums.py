@@ -110,8 +110,8 @@ class Oracle:
         g = self.gradient(i, self.w)
         if self.searches:
             self.search(i, g)
-        step_size = 1 / self.smoothness if self.method == "sag" else 1 / (
-            3 * self.smoothness
+        step_size = (
+            1 / self.smoothness if self.method == "sag" else 1 / (3 * self.smoothness)
         )
         ahead = self.w - step_size * self.estimate(i, g)
         self.w = ahead / (1 + step_size * self.l2)

@@ -82,23 +82,21 @@ def test_a_bad_example_changes_neither_params_nor_memory(warm, fault):
     assert 0.4 < last / earlier["step_size"] < 2 and np.any(updates)
 
 
+def _all(tree) -> bool:
+    return all(jax.tree.leaves(tree))
+
+
 @pytest.mark.parametrize("index", [-1, N, 2**31 - 1])
 def test_an_index_out_of_range_changes_nothing_inside_jit(warm, index):
     step, w, state = warm
     _, after, updates = step(w, state, index, GOOD)
     assert not np.any(updates)
-    keep = jax.tree.map(np.array_equal, after.pair, state.pair)
-    changed = [name for name in keep._fields if not all(jax.tree.leaves(keep[name]))] \
-        if isinstance(keep, dict) else [
-            name for name in keep._fields
-            if not all(jax.tree.leaves(getattr(keep, name)))
-        ]  # fmt: skip
+    same = jax.tree.map(np.array_equal, after.pair, state.pair)
+    changed = [name for name, kept in same._asdict().items() if not _all(kept)]
     assert changed == ["report"]
     assert optaxls.metrics(after)["num_trials"] == 0
-    memories = jax.tree.map(
-        np.array_equal, after.step_rule.initial_step, state.step_rule.initial_step
-    )
-    assert all(jax.tree.leaves(memories))
+    memories = after.step_rule.initial_step, state.step_rule.initial_step
+    assert _all(jax.tree.map(np.array_equal, *memories))
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -166,7 +164,12 @@ def test_one_exploded_example_costs_a_pass_or_two(method):
     assert max(ends.values()) < 4 * ends[None] + 1e-3, ends
 
 
-def test_weights_must_be_weights():
+class _Identity:
+    def prox(self, params, step_size):
+        return params
+
+
+def test_what_an_argument_must_be():
     for weights in (1.0, "ones", np.ones(N + 1), -np.ones(N), np.full(N, NAN)):
         with pytest.raises(ValueError, match="^weights must"):
             optaxls.sag(num_functions=N, weights=weights)
@@ -177,12 +180,4 @@ def test_weights_must_be_weights():
     with pytest.raises(TypeError, match="prox must be None or have a method"):
         optaxls.svrg(num_functions=N, prox=lambda w, step_size: w)
     with pytest.raises(ValueError, match="l2 must be one number where prox is given"):
-        optaxls.svrg(num_functions=N, l2={"w": 1.0}, prox=METHODS_PROX)
-
-
-class _Identity:
-    def prox(self, params, step_size):
-        return params
-
-
-METHODS_PROX = _Identity()
+        optaxls.svrg(num_functions=N, l2={"w": 1.0}, prox=_Identity())

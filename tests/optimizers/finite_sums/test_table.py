@@ -76,7 +76,9 @@ def test_a_donated_step_writes_one_row_and_copies_no_table():
     size = optaxls.table_bytes(w, n)
     compiled = jax.jit(step, donate_argnums=(0, 1)).lower(w, state, 3).compile()
     memory = compiled.memory_analysis()
-    assert memory.temp_size_in_bytes < 0.1 * size
+    assert memory is not None
+    # Also not of what is known of each function, which is n bytes.
+    assert memory.temp_size_in_bytes < 8 * w.nbytes < 0.1 * size
     assert memory.alias_size_in_bytes > 0.99 * size
 
 
