@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 import optaxls
-from examples import linen, nnx, own_condition, quickstart
+from examples import finite_sums, linen, nnx, own_condition, quickstart
 from tests.examples.conftest import ROOT
 
-FRONT = ("quickstart", "linen", "nnx", "sharded", "own_condition")
+FRONT = ("quickstart", "linen", "nnx", "sharded", "own_condition", "finite_sums")
 
 
 @pytest.mark.parametrize("name", FRONT)
@@ -53,6 +53,11 @@ def test_flax_learns_with_batch_norm_and_dropout(example, capsys):
     assert accuracy > 0.85
     found = accuracies(capsys.readouterr().out)
     assert len(found) == 3 and found[-1] == round(100 * accuracy, 1)
+
+
+def test_a_finite_sum_comes_closer_to_the_minimum_than_adam():
+    found = finite_sums.main(epochs=10)
+    assert found["SAG"] < 0.3 * found["Adam"]
 
 
 def test_a_condition_of_ones_own_decides_which_step_is_taken():

@@ -72,8 +72,10 @@ def sag(
     Returns:
       An optimizer; ``update`` needs ``params``, ``value``, ``grad``, ``index`` (int32
       scalar, which function ``value`` and ``grad`` are of, from 0) and, without
-      ``lipschitz``, ``value_fn``. All are of the one function, without ``l2``. Draw
-      ``index`` at random, or go through a new permutation in each pass.
+      ``lipschitz``, ``value_fn``. All are of the one function, without ``l2``.
+
+      Draw ``index`` at random, anew for each step. In passes over permutations SAG can
+      diverge, with or without a search; ``saga`` and ``svrg`` bear them.
 
       A step is left out where loss or gradient are not finite, where a search fails or,
       inside ``jit``, where ``index`` is out of range. Then the updates are 0, and table
@@ -166,7 +168,7 @@ def saga(
 
     Returns:
       An optimizer, whose ``update`` needs what that of ``sag`` needs. Draw ``index`` at
-      random.
+      random, or go through a new permutation in each pass.
 
     State:
       ``pair``: ``table`` and its sum; ``step_rule`` with ``step_size`` = 1 / (3 L).
