@@ -147,7 +147,9 @@ def test_a_function_that_is_always_steep_stays_in_the_sum():
     assert optaxls.metrics(state)["num_seen"] == N
 
 
-@pytest.mark.parametrize("method", ["sag", "svrg"])
+@pytest.mark.parametrize(
+    "method", ["sag", pytest.param("svrg", marks=pytest.mark.slow)]
+)
 def test_one_exploded_example_costs_a_pass_or_two(method):
     optimizer = METHODS[method](num_functions=N)
     step, ends = faulty_step(optimizer), {}

@@ -82,10 +82,23 @@ def test_a_donated_step_writes_one_row_and_copies_no_table():
     assert memory.alias_size_in_bytes > 0.99 * size
 
 
+def test_the_table_is_sharded_like_the_params_with_an_axis_in_front():
+    mesh = jax.make_mesh((1,), ("model",))
+    spec = jax.sharding.PartitionSpec
+    w = jax.device_put(jnp.ones((4, 2)), jax.NamedSharding(mesh, spec("model", None)))
+    state = optaxls.saga(num_functions=5).init(w)
+    assert state.pair.table.sharding.spec == spec(None, "model", None)
+    assert state.pair.total.sharding.spec == spec("model", None)
+
+
 def test_members_under_vmap_are_separate_runs():
-    orders = np.stack([sums.order(4 * N, seed) for seed in range(3)])
+    orders = np.stack([sums.order(4 * N, seed) for seed in range(2)])
     optimizer = optaxls.sag(num_functions=N)
-    run = lambda indices: sums.trained(optimizer, jnp.zeros(D), indices)[::2]  # noqa: E731
+
+    @jax.jit
+    def run(indices):
+        return sums.trained(optimizer, jnp.zeros(D), indices)[::2]
+
     paths, reports = jax.vmap(run)(jnp.asarray(orders))
     for member, indices in enumerate(orders):
         path, alone = run(indices)

@@ -21,8 +21,8 @@ CASES = [
     ("saga", "weights", 4 * sums.LARGEST),
     ("svrg", "l2", sums.LARGEST),
     ("sag", "weights", None),
-    ("saga", "l2", None),
-    ("svrg", "weights", None),
+    pytest.param("saga", "l2", None, marks=pytest.mark.slow),
+    pytest.param("svrg", "weights", None, marks=pytest.mark.slow),
 ]
 
 
@@ -69,16 +69,18 @@ def test_a_prefix_of_l2_leaves_the_intercept_alone():
 
 def directions(optimizer, state, w, weights=None):
     """What each function would add to ``w``, from one and the same state."""
-    found = []
-    for index in range(N):
+
+    @jax.jit
+    @jax.vmap
+    def added(index):
         value, grad = jax.value_and_grad(sums.example_loss)(w, index)
-        updates, _ = optimizer.update(
+        return optimizer.update(
             grad, state, w, value=value, grad=grad, index=index,
-            grad_fn=jax.grad(lambda at, i=index: sums.example_loss(at, i)),
+            grad_fn=jax.grad(lambda at: sums.example_loss(at, index)),
             snapshot_grad=sums.full_grad(w, weights),
-        )  # fmt: skip
-        found.append(updates)
-    return np.array(found)
+        )[0]  # fmt: skip
+
+    return np.asarray(added(jnp.arange(N)))
 
 
 @pytest.mark.parametrize("method", ["saga", "svrg"])
@@ -117,7 +119,7 @@ def test_a_function_without_a_gradient_is_no_reason_to_stay():
     """An example beyond the margin of a hinge: the table still tells where to go."""
     losses = lambda w, i: jnp.array([0.5, 0.0])[i] * (w - 1.0) ** 2  # noqa: E731
     optimizer = optaxls.sag(num_functions=2)
-    step = optaxls.make_step(losses, optimizer, extra=sums.with_index)
+    step = jax.jit(optaxls.make_step(losses, optimizer, extra=sums.with_index))
     first = step(jnp.array(0.0), optimizer.init(jnp.array(0.0)), jnp.array(0))
     second = step(first.params, first.opt_state, jnp.array(1))
     assert second.metrics["accepted"] and second.metrics["num_trials"] == 0
@@ -139,7 +141,13 @@ class SoftThreshold:
         return jax.tree.map(leaf, params)
 
 
-@pytest.mark.parametrize("method", METHODS)
+METHOD = [
+    pytest.param(name, marks=() if name == "sag" else pytest.mark.slow)
+    for name in METHODS
+]
+
+
+@pytest.mark.parametrize("method", METHOD)
 def test_a_proximal_operator_ends_where_no_subgradient_is_left(method):
     """Elastic net: the smooth gradient is -weight * sign(w), or less where w is 0."""
     given = {"l2": 0.1, "prox": SoftThreshold()}
