@@ -112,6 +112,7 @@ _newton = {"steps_per_epoch": 1.0, "c": 0.1, "decrease_factor": 0.9, "growth": 1
 _newton |= {"reset": "grow", "max_step_size": 1.0, "max_trials": 100}
 _sum = {"num_functions": NEEDED, "l2": 0.0, "lipschitz": None}
 _sum |= {"initial_lipschitz": 1.0, "weights": None, "prox": None}
+_third = _sum | {"step_fraction": 1 / 3}
 # api.md, the optimizers: every argument by keyword only, with its default.
 ALIASES = {
     "sls": {"steps_per_epoch": NEEDED, "c": 0.1, "decrease_factor": 0.9}
@@ -141,9 +142,9 @@ ALIASES = {
     "stochastic_lbfgs": {"memory_size": 10, "c": 0.1, "decrease_factor": 0.9},
     "lbfgs": {"memory_size": 10, "c1": 1e-4, "c2": 0.9, "max_trials": 20},
     "sag": _sum | {"max_bytes": 2**32},
-    "saga": _sum | {"max_bytes": 2**32},
-    "svrg": _sum | {"steps_per_snapshot": None},
-    "loopless_svrg": _sum | {"snapshot_probability": None, "seed": 0},
+    "saga": _third | {"max_bytes": 2**32},
+    "svrg": _third | {"steps_per_snapshot": None},
+    "loopless_svrg": _third | {"snapshot_probability": None, "seed": 0},
     "salsa": {"c": 0.5, "b1": 0.9, "b2": 0.999, "decay": 0.9, "growth": 1.1}
     | {"decrease_factor": 0.8, "initial_step_size": 1.0, "gated": True},
 }

@@ -43,6 +43,7 @@ FINITE_SUM = [
     ("lipschitz", POSITIVE[:4] + ["1", True], "(0, inf)"),
     ("initial_lipschitz", POSITIVE, "(0, inf)"),
 ]
+THIRD = ("step_fraction", [0, -1, 1.5, math.nan, "1"], "(0, 1]")
 TABLE = ("max_bytes", [0, -1, math.nan, "1"], "(0, inf]")
 GROWING = [EPOCH, RATE, FIRST, LARGEST, RESET]
 
@@ -231,14 +232,14 @@ RULES = {
         ],
     ),
     "sag": (_ip(optaxls.sag, num_functions=3), [*FINITE_SUM, TABLE]),
-    "saga": (_ip(optaxls.saga, num_functions=3), [*FINITE_SUM, TABLE]),
+    "saga": (_ip(optaxls.saga, num_functions=3), [*FINITE_SUM, THIRD, TABLE]),
     "svrg": (
         _ip(optaxls.svrg, num_functions=3),
-        [*FINITE_SUM, ("steps_per_snapshot", [0, 1.5, "2", True], ">= 1")],
+        [*FINITE_SUM, THIRD, ("steps_per_snapshot", [0, 1.5, "2", True], ">= 1")],
     ),
     "loopless_svrg": (
         _ip(optaxls.loopless_svrg, num_functions=3),
-        [*FINITE_SUM, ("seed", [-1, 0.5, None], ">= 0")]
+        [*FINITE_SUM, THIRD, ("seed", [-1, 0.5, None], ">= 0")]
         + [("snapshot_probability", [0, 1.5, math.nan, "1"], "(0, 1]")],
     ),
     "table_bytes": (_ip(optaxls.table_bytes, jnp.ones(2)), [FUNCTIONS]),

@@ -25,6 +25,7 @@ def _with_table(
     **given: Any,
 ) -> optax.GradientTransformationExtraArgs:
     require_numbers(num_functions, given["lipschitz"], given["initial_lipschitz"])
+    checks.require("step_fraction", share, "(0, 1]")
     checks.require("max_bytes", max_bytes, "(0, inf]")
     pair = gradient_table(
         name,
@@ -139,6 +140,7 @@ def saga(
     l2: Any = 0.0,
     lipschitz: float | None = None,
     initial_lipschitz: float = 1.0,
+    step_fraction: float = 1 / 3,
     weights: Any = None,
     prox: Any = None,
     max_bytes: float = 2**32,
@@ -147,10 +149,11 @@ def saga(
 
     With the last gradients :math:`y_i`, the new one :math:`g_i` of function i and the
     mean :math:`\bar y` before it,
-    :math:`z = w - \eta (g_i - y_i + \bar y)` with :math:`\eta = 1/(3L)`. The next
-    params minimize the penalties plus :math:`\|w_+ - z\|^2/(2\eta)`. With ``l2`` that
-    is :math:`w_+ = z/(1 + \eta\lambda)`. A function not seen before takes part by the
-    new mean of those seen.
+    :math:`z = w - \eta (g_i - y_i + \bar y)` with :math:`\eta = \kappa/L`
+    (``step_fraction``). The next params minimize the penalties plus
+    :math:`\|w_+ - z\|^2/(2\eta)`. With ``l2`` that is
+    :math:`w_+ = z/(1 + \eta\lambda)`. A function not seen before takes part by the new
+    mean of those seen.
 
     Args:
       num_functions: n >= 1, known before tracing. A function is one example, or a fixed
@@ -160,6 +163,8 @@ def saga(
       lipschitz: L > 0, the largest of the functions. None is found by a search, which
         is that of ``sag``.
       initial_lipschitz: > 0, where the search begins.
+      step_fraction: kappa in (0, 1]. 1/3 is published, with a proof. 1 came closer to
+        the minimum on two logistic regressions that were tried.
       weights: None, or the n weights >= 0 of the functions, such as the sizes of
         mini-batches. Only their ratios count. They also enter L and the table.
       prox: None, or an object with ``prox(params, step_size) -> params``, the proximal
@@ -171,7 +176,7 @@ def saga(
       random, or go through a new permutation in each pass.
 
     State:
-      ``pair``: ``table`` and its sum; ``step_rule`` with ``step_size`` = 1 / (3 L).
+      ``pair``: ``table`` and its sum; ``step_rule`` with ``step_size`` = kappa / L.
       ``metrics`` shows ``num_seen`` and ``num_left_out``.
 
     Raises:
@@ -205,7 +210,7 @@ def saga(
     return _with_table(
         "saga",
         corrected_average,
-        1 / 3,
+        step_fraction,
         num_functions,
         weights,
         max_bytes,

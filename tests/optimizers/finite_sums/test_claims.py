@@ -52,7 +52,7 @@ def indices(seed):
 
 @functools.cache
 def searched(seed=0):
-    """Gaps after each pass, from two guesses of L a thousand apart."""
+    """Gaps after each pass, from two guesses of L that are a thousand times apart."""
     with jax.enable_x64(True):
         rows, l2, _ = problem()
         examples = jnp.asarray(rows)
