@@ -181,18 +181,18 @@ def loopless_svrg(
       That of ``svrg``.
 
     Example:
-      >>> import jax.numpy as jnp, optaxls
+      >>> import jax, jax.numpy as jnp, optaxls
       >>> targets = jnp.array([1.0, 2.0, 6.0])
       >>> optimizer = optaxls.loopless_svrg(num_functions=3)
-      >>> step = optaxls.make_step(
+      >>> step = jax.jit(optaxls.make_step(
       ...     lambda w, i, full: 0.5 * (w - targets[i]) ** 2, optimizer,
-      ...     extra=lambda w, i, full: {"index": i, "snapshot_grad": full})
+      ...     extra=lambda w, i, full: {"index": i, "snapshot_grad": full}))
       >>> w = full = jnp.array(0.0)
       >>> state = optimizer.init(w)
       >>> for k in range(60):
       ...     if optaxls.snapshot_due(state):
       ...         full = jnp.mean(w - targets)
-      ...     w, state, *_ = step(w, state, k % 3, full)
+      ...     w, state, *_ = step(w, state, jnp.array(k % 3), full)
       >>> print(f"{w:.4f}")
       3.0000
 
