@@ -116,6 +116,9 @@ from optaxls.parts.searches.parallel import parallel_candidates as parallel_cand
 
 # Paths: how a step size becomes a displacement.
 from optaxls.parts.paths.line import along_direction as along_direction
+from optaxls.parts.paths.proximal import along_projection as along_projection
+from optaxls.parts.paths.proximal import along_prox as along_prox
+from optaxls import prox as prox
 
 # Parts: gates, and the types that a part of one's own is made of.
 from optaxls.parts.gates import always as always
@@ -135,6 +138,7 @@ from optaxls.parts.types import Outcome as Outcome
 from optaxls.parts.types import Params as Params
 from optaxls.parts.types import Path as Path
 from optaxls.parts.types import Problem as Problem
+from optaxls.parts.types import Proximal as Proximal
 from optaxls.parts.types import Search as Search
 from optaxls.parts.types import Trial as Trial
 from optaxls.parts.types import ValueFn as ValueFn

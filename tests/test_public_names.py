@@ -194,11 +194,11 @@ def test_the_defaults_of_the_remaining_rules():
 def test_named_tuples_have_the_promised_fields():
     fields = ("params", "opt_state", "value", "aux", "metrics")
     assert optaxls.StepResult._fields == fields
-    assert optaxls.Directions._fields[:2] == ("searched", "applied")
-    assert set(optaxls.Directions._field_defaults) == {"usable", "goes_on"}
+    assert optaxls.Directions._fields[:3] == ("searched", "applied", "scaling")
+    assert set(optaxls.Directions._field_defaults) == {"scaling", "usable", "goes_on"}
     assert optaxls.DirectionPair._fields == ("init", "update", "tell")
     assert optaxls.DirectionPair._field_defaults == {"tell": optaxls.keep_state}
-    assert optaxls.Path._fields == ("displace", "predicted_slope")
+    assert optaxls.Path._fields == ("displace", "predicted_slope", "prox")
     found = {"step_size", "value", "params", "num_trials", "accepted", "memories"}
     assert found | {"grad"} == set(optaxls.LineSearchResult._fields)
     satisfied = {"too_short": -INF, "overshoots": -INF}

@@ -14,6 +14,7 @@ from optaxls._core.arguments import hold_integers
 from optaxls._core.loss import unknown_value
 from optaxls._engine.parts import Memories, Parts, require_like
 from optaxls._engine.problem import make_problem
+from optaxls.parts.paths._bounds import nudged
 from optaxls.parts.types import (
     Displacement,
     Found,
@@ -104,6 +105,49 @@ def _moves(
     return descends | (finite & (origin.slope == 0) & (proposal > 0))
 
 
+class _Entry(NamedTuple):
+    """The displacement into the domain of a penalty, and whether it has to be made."""
+
+    updates: Params
+    outside: jax.Array
+
+
+def _entry(origin: Origin, path: Path) -> _Entry | None:
+    """How params come into the domain of the path's penalty; None if all lie in it.
+
+    What differs by the rounding of a projection lies inside.
+    """
+    if path.prox is None or path.prox.domain is None:
+        return None
+    wide = trees.wide(origin.params)
+    way = trees.difference(path.prox.domain(wide), wide)
+    way = trees.cast_like(hold_integers(way, origin.params), origin.params)
+    if path.prox.bounds is not None:
+        way = nudged(path.prox.bounds, origin.params, way)
+    far = jnp.zeros((), bool)
+    for update, leaf in zip(
+        trees.inexact_leaves(way), trees.inexact_leaves(origin.params), strict=True
+    ):
+        rounding = 8 * float(jnp.finfo(leaf.dtype).eps)
+        length = jnp.max(jnp.abs(leaf), initial=0)
+        far |= jnp.max(jnp.abs(update), initial=0) > rounding * length
+    return _Entry(way, far)
+
+
+def _entered(entry: _Entry | None, finite: jax.Array, step: Step) -> Step:
+    """The step onto the set from outside of it, else ``step``."""
+    if entry is None:
+        return step
+    enters = finite & entry.outside
+    applied = step.outcome.applied
+    value = jnp.where(enters, unknown_value(applied.value), applied.value)
+    return Step(
+        trees.select(enters, entry.updates, step.updates),
+        step.outcome._replace(applied=applied._replace(value=value)),
+        step.memories,
+    )
+
+
 def _untested(origin: Origin, proposal: jax.Array) -> Found:
     """Returns the proposed step size as the result of a search without any trial."""
     none = jnp.zeros_like(proposal, jnp.int32)
@@ -181,6 +225,7 @@ def take_step(
     - The path promises no decrease (ascent, zero gradient): there is no step or trial.
     - Every trial is rejected: the fallback step is made if it decreased the loss.
 
+    From outside of the set of a path the step leads onto the set, without any trial.
     ``choose`` tells the direction to apply if that is not the direction searched.
     """
     finite = _usable(origin, choose)
@@ -192,6 +237,9 @@ def take_step(
     proposal = parts.initial_step.propose(observed.initial_step, origin)
     proposal = _as_step_size(proposal, origin.value)
     descends = finite & _promises(origin, parts.path, proposal)
+    entry = _entry(origin, parts.path)
+    if entry is not None:
+        descends &= ~entry.outside
 
     wanted = parts.gate.should_search(observed.gate, origin)
     searched = descends & wanted
@@ -208,7 +256,8 @@ def take_step(
     for part, memory, old in zip(Memories._fields, new, memories, strict=True):
         require_like(part, memory, old)
     updates, outcome = _apply(origin, parts.path, outcome, choose)
-    return Step(updates, outcome, trees.select(finite, new, memories))
+    step = Step(updates, outcome, trees.select(finite, new, memories))
+    return _entered(entry, finite, step)
 
 
 def take_untested_step(
@@ -226,9 +275,13 @@ def take_untested_step(
     observed = initial_step.observe(memory, origin)
     proposal = _as_step_size(initial_step.propose(observed, origin), origin.value)
     descends = finite & _promises(origin, path, proposal)
+    entry = _entry(origin, path)
+    if entry is not None:
+        descends &= ~entry.outside
     moves = _moves(origin, finite, descends, proposal, choose)
     outcome = _outcome(origin, path, _untested(origin, proposal), moves)
     new = initial_step.commit(observed, origin, outcome)
     require_like("initial_step", new, memory)
     updates, outcome = _apply(origin, path, outcome, choose)
-    return Step(updates, outcome, trees.select(finite, new, memory))
+    step = Step(updates, outcome, trees.select(finite, new, memory))
+    return _entered(entry, finite, step)

@@ -17,6 +17,9 @@ class Directions(NamedTuple):
     depends on the step size found may hold in ``applied`` what it is made from. Then
     the ``applied`` of ``two_directions`` makes it.
 
+    ``scaling`` is a function that returns the diagonal of the preconditioner, like
+    params, of which ``searched`` is minus the product with the gradient. None means 1.
+
     Where ``usable`` is False, nothing is done: the batch counts as one whose loss is
     not finite. With ``goes_on`` a step is made where ``searched`` is 0 too, of the
     proposed size and without a search. Both are for two different directions.
@@ -24,6 +27,7 @@ class Directions(NamedTuple):
 
     searched: Params
     applied: Params
+    scaling: Callable[[], Params] | None = None
     usable: jax.Array | bool = True
     goes_on: bool = False
 
@@ -82,6 +86,7 @@ def as_searched(
       The direction, and whether it is the one that was tested.
     """
     tested = outcome.num_trials > 0
-    searched, applied = directions.searched, directions.applied
-    chosen = jax.tree.map(lambda s, a: jnp.where(tested, s, a), searched, applied)
+    chosen = jax.tree.map(
+        lambda s, a: jnp.where(tested, s, a), directions.searched, directions.applied
+    )
     return chosen, tested

@@ -118,8 +118,11 @@ def two_directions(
                 directions.usable,
                 directions.goes_on,
             )
+        given_rule = {"choose": choose, **given}
+        if directions.scaling is not None:
+            given_rule["scaling"] = directions.scaling
         moved, rule_state = rule.update(
-            directions.searched, state.step_rule, params, choose=choose, **given
+            directions.searched, state.step_rule, params, **given_rule
         )
         report = find_reports(rule_state)[-1]
         told = pair.tell(pair_state, moved, report, params, **given)

@@ -13,6 +13,7 @@ FAMILIES = {
     "parts.initial_steps",
     "parts.searches",
     "parts.paths",
+    "parts.proximal",
     "parts.gates",
 }
 # What each room may import, beside itself. Families of parts never import each other.
@@ -25,6 +26,7 @@ BELOW["directions"] = BELOW["_engine"] | {"_engine"}
 BELOW["transforms"] = BELOW["directions"] | {"directions"}
 BELOW["optimizers"] = BELOW["transforms"] | {"transforms"}
 BELOW["training"] = _CORE
+BELOW["prox"] = {"parts.types", "parts.proximal"}
 BELOW["flax"] = _CORE | {"training"}
 BELOW["diagnostics"] = BELOW["optimizers"] | {"optimizers", "training"}
 BELOW["diagnostics.doctor"] = BELOW["diagnostics"] | {"diagnostics"}

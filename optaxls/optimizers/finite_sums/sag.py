@@ -66,8 +66,8 @@ def sag(
       initial_lipschitz: > 0, where the search begins.
       weights: None, or the n weights >= 0 of the functions, such as the sizes of
         mini-batches. Only their ratios count. They also enter L, the table and m.
-      prox: None, or an object with ``prox(params, step_size) -> params``, the proximal
-        operator of a penalty that comes on top of the loss.
+      prox: None, or the proximal operator of a penalty that comes on top of the loss,
+        such as ``optaxls.prox.l1(0.1)``: it has ``prox(params, step_size) -> params``.
       max_bytes: > 0: ``init`` refuses a table that is larger, and says how large it is.
 
     Returns:
@@ -167,8 +167,8 @@ def saga(
         the minimum in most of the runs that were tried, and was less steady.
       weights: None, or the n weights >= 0 of the functions, such as the sizes of
         mini-batches. Only their ratios count. They also enter L and the table.
-      prox: None, or an object with ``prox(params, step_size) -> params``, the proximal
-        operator of a penalty that comes on top of the loss.
+      prox: None, or the proximal operator of a penalty that comes on top of the loss,
+        such as ``optaxls.prox.l1(0.1)``: it has ``prox(params, step_size) -> params``.
       max_bytes: > 0: ``init`` refuses a table that is larger, and says how large it is.
 
     Returns:

@@ -62,8 +62,8 @@ def svrg(
         1/4 or less. 1 came closer to the minimum on two logistic regressions.
       weights: None, or the n weights >= 0 of the functions, such as the sizes of
         mini-batches. Only their ratios count. ``snapshot_grad`` is weighted likewise.
-      prox: None, or an object with ``prox(params, step_size) -> params``, the proximal
-        operator of a penalty that comes on top of the loss.
+      prox: None, or the proximal operator of a penalty that comes on top of the loss,
+        such as ``optaxls.prox.l1(0.1)``: it has ``prox(params, step_size) -> params``.
       steps_per_snapshot: steps between two snapshots, >= 1. None is n, an epoch.
 
     Returns:
@@ -162,8 +162,8 @@ def loopless_svrg(
         1/4 or less. 1 came closer to the minimum on two logistic regressions.
       weights: None, or the n weights >= 0 of the functions, such as the sizes of
         mini-batches. Only their ratios count. ``snapshot_grad`` is weighted likewise.
-      prox: None, or an object with ``prox(params, step_size) -> params``, the proximal
-        operator of a penalty that comes on top of the loss.
+      prox: None, or the proximal operator of a penalty that comes on top of the loss,
+        such as ``optaxls.prox.l1(0.1)``: it has ``prox(params, step_size) -> params``.
       snapshot_probability: p in (0, 1]. None is 1 / n.
       seed: of the coins, an integer >= 0.
 

@@ -7,6 +7,7 @@ import optax
 import pytest
 
 import optaxls
+from optaxls import prox
 from tests.optimizers.finite_sums import sums
 from tests.optimizers.finite_sums.sums import METHODS, D, N, Oracle
 
@@ -129,18 +130,6 @@ def test_a_function_without_a_gradient_is_no_reason_to_stay():
     assert optaxls.metrics(second.opt_state)["num_seen"] == 2
 
 
-class SoftThreshold:
-    """The proximal operator of ``weight * |w|_1``."""
-
-    weight = 0.4
-
-    def prox(self, params, step_size):
-        def leaf(w):
-            return jnp.sign(w) * jnp.maximum(jnp.abs(w) - step_size * self.weight, 0)
-
-        return jax.tree.map(leaf, params)
-
-
 METHOD = [
     pytest.param(name, marks=() if name == "sag" else pytest.mark.slow)
     for name in METHODS
@@ -150,7 +139,7 @@ METHOD = [
 @pytest.mark.parametrize("method", METHOD)
 def test_a_proximal_operator_ends_where_no_subgradient_is_left(method):
     """Elastic net: the smooth gradient is -weight * sign(w), or less where w is 0."""
-    given = {"l2": 0.1, "prox": SoftThreshold()}
+    given = {"l2": 0.1, "prox": prox.l1(0.4)}
     optimizer = METHODS[method](num_functions=N, **given)
     path, _, _ = sums.trained(optimizer, jnp.zeros(D), sums.order(200 * N))
     w = path[-1]
