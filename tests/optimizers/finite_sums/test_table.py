@@ -107,7 +107,9 @@ def test_members_under_vmap_are_separate_runs():
         assert trials == alone["num_trials"].tolist()
 
 
-@pytest.mark.parametrize("method", ["sag", "svrg"])
+@pytest.mark.parametrize(
+    "method", ["sag", pytest.param("svrg", marks=pytest.mark.slow)]
+)
 def test_bfloat16_params_train_with_sums_in_float32(method):
     optimizer = sums.METHODS[method](num_functions=N)
     w = jnp.zeros(D, jnp.bfloat16)

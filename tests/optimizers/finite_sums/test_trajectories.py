@@ -158,12 +158,16 @@ def test_a_snapshot_is_taken_when_it_is_due_and_given():
     np.testing.assert_array_equal(state.pair.snapshot, path[5])
     # Without the gradient, or with one that is not finite, it stays due.
     w, grad = path[-1], jnp.ones(D)
-    for full in (None, jnp.full(D, jnp.nan)):
-        state = optimizer.init(w)
-        updates, state = optimizer.update(
-            grad, state, w, value=1.0, grad=grad, index=0, grad_fn=lambda at: grad,
-            snapshot_grad=full,
+
+    @jax.jit
+    def step(full):
+        return optimizer.update(
+            grad, optimizer.init(w), w, value=1.0, grad=grad, index=0,
+            grad_fn=lambda at: grad, snapshot_grad=full,
         )  # fmt: skip
+
+    for full in (None, jnp.full(D, jnp.nan)):
+        updates, state = step(full)
         assert optaxls.snapshot_due(state)
         # Until then it is SGD.
         np.testing.assert_allclose(updates, -grad / 150, rtol=1e-6)
@@ -180,6 +184,7 @@ def test_loopless_snapshots_come_at_random_and_at_their_rate():
     assert gaps.min() == 1 and gaps.max() > 8
 
 
+@pytest.mark.slow
 def test_in_a_chain_and_with_further_arguments():
     chain = optax.chain(optax.clip_by_global_norm(1e3), optaxls.sag(num_functions=N))
     path, state, _ = sums.trained(chain, jnp.zeros(D), sums.order(60 * N))
