@@ -10,7 +10,7 @@ from optaxls.linear.problems import Problem
 
 
 def shrunk(coefficients: jax.Array, by: jax.Array) -> jax.Array:
-    """The proximal operator of ``by * |w|_1``: every entry moves towards 0 by ``by``."""
+    """The proximal operator of ``by * |w|_1``: entries move towards 0 by ``by``."""
     return coefficients - jnp.clip(coefficients, -by, by)
 
 

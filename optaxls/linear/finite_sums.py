@@ -98,8 +98,8 @@ def _solve(
         raise TypeError(f"problem must be made by linear.problem, got {problem!r}")
     if not LOSSES[problem.loss].curvature < float("inf"):
         raise ValueError(
-            f"{name} cannot minimise the {problem.loss} loss: its gradient jumps at the "
-            "kink, so no step size is short enough. Use loss='logistic'"
+            f"{name} cannot minimise the {problem.loss} loss: its gradient jumps at "
+            "the kink, so no step size is short enough. Use loss='logistic'"
         )
     checks.require("tolerance", tolerance, "[0, inf)")
     checks.require_integer("max_passes", max_passes, 1)
@@ -138,6 +138,68 @@ def sag(
     lipschitz: float | None = None,
     initial_lipschitz: float | None = None,
 ) -> Fit:
+    r"""Minimises by the stochastic average gradient, with a step size that is searched.
+
+    A table holds the derivative :math:`\phi'_i` of each loss at its last visit. A step
+    visits function :math:`i`, replaces its entry and follows the mean over the
+    :math:`m` visited: :math:`w \leftarrow w - \frac{1}{L + \lambda_2} \big(\frac{1}{m}
+    \sum_j \phi'_j x_j + \lambda_2 w\big)`. The first pass visits each function once, and
+    a later visit is a draw. Each visit halves its function's constant :math:`L_i`. It
+    doubles it again while :math:`f_i(w - g_i / L_i) > f_i(w) - \|g_i\|^2 / (2 L_i)`.
+    The step has :math:`1/L = \frac12 (1/\max_i L_i + 1/\mathrm{mean}_i L_i)`. L1 follows
+    every step as a proximal operator, for which ``saga`` has a proof and this has none.
+
+    Args:
+      problem: made by ``linear.problem``; every loss but ``hinge``.
+      tolerance: >= 0, for the largest entry of the gradient, in loss units over those
+        of the coefficients. With L1 it is that of ``w - prox(w - gradient)``.
+      max_passes: >= 1, passes over the examples.
+      key: decides the draws; None is ``jax.random.key(0)``.
+      batch_size: >= 1, examples in one function of the sum. A pass in blocks of 64 is
+        several times as fast. Ill-conditioned problems then need more passes.
+      sampling: "lipschitz" draws in proportion to the constants, but half of the time
+        all functions alike. "uniform" always does that, with one constant for all.
+      lipschitz: > 0, an upper bound of the constants, kept instead of a search.
+      initial_lipschitz: > 0, where the search begins; by default a bound of the mean.
+
+    Returns:
+      A ``Fit``. Outside of ``jit`` a warning tells that it has not converged, as after
+      ``max_passes`` passes. It also ends where 100 passes in a row do not lower the
+      residual: then the tolerance is below what the rounding of the dtype allows.
+
+    Raises:
+      ValueError: an argument lies outside its range, or the loss has a kink.
+      TypeError: ``problem`` is none.
+
+    Cost:
+      A pass is ``n / batch_size`` steps of O(``batch_size`` d), and one product of the
+      features with ``n`` numbers. Each draw is O(log n). A trial is O(1) for one
+      example, and touches no feature. The residual is measured on all examples once
+      the table's gradient is below the tolerance. Memory is a copy of the features, if
+      there is an intercept or a block, and a few numbers for each example. Steps are
+      dense: with sparse features scikit-learn, which updates nonzero coordinates only,
+      is faster. Everything is one compiled program, for all problems of one shape.
+
+    Example:
+      >>> import numpy as np
+      >>> from sklearn.datasets import load_breast_cancer
+      >>> from optaxls import linear
+      >>> x, y = load_breast_cancer(return_X_y=True)
+      >>> x = (x - x.mean(0)) / x.std(0)
+      >>> problem = linear.problem(x, y, loss="logistic", l2=1 / len(y))
+      >>> fit = linear.sag(problem, tolerance=1e-4)
+      >>> bool(fit.converged), bool(fit.num_passes < 40)
+      (True, True)
+      >>> right = (x @ np.asarray(fit.coefficients) + fit.intercept > 0) == y
+      >>> bool(np.mean(right) > 0.98)
+      True
+
+    Reference:
+      Schmidt, Le Roux, Bach, Minimizing Finite Sums with the Stochastic Average
+      Gradient, 2017, arXiv:1309.2388, sections 4.4 to 4.6. There the first pass draws
+      unvisited functions by chance, here it is a permutation. Closed-form bounds of the
+      constants limit the search.
+    """
     return _solve(
         "sag",
         problem,
@@ -162,6 +224,59 @@ def saga(
     lipschitz: float | None = None,
     initial_lipschitz: float | None = None,
 ) -> Fit:
+    r"""Minimises by SAGA, with a step size that is searched.
+
+    It is ``sag`` but for the direction, whose mean over the draws is the gradient:
+    :math:`\frac{1}{n p_i} (\phi'_i - \phi_i^{\text{old}}) x_i + \frac1n \sum_j
+    \phi_j^{\text{old}} x_j + \lambda_2 w` with the chance :math:`p_i` of the draw. The
+    step is a third as long, and no longer than :math:`n p_i / (3 L_i)`. Take it where
+    there are many more examples than the condition number.
+
+    Args:
+      problem: made by ``linear.problem``; every loss but ``hinge``.
+      tolerance: >= 0, for the largest entry of the gradient, in loss units over those
+        of the coefficients. With L1 it is that of ``w - prox(w - gradient)``.
+      max_passes: >= 1, passes over the examples.
+      key: decides the draws; None is ``jax.random.key(0)``.
+      batch_size: >= 1, examples in one function of the sum. A pass in blocks of 64 is
+        several times as fast. Ill-conditioned problems then need more passes.
+      sampling: "lipschitz" draws in proportion to the constants, but half of the time
+        all functions alike. "uniform" always does that, with one constant for all.
+      lipschitz: > 0, an upper bound of the constants, kept instead of a search.
+      initial_lipschitz: > 0, where the search begins; by default a bound of the mean.
+
+    Returns:
+      A ``Fit``. Outside of ``jit`` a warning tells that it has not converged, as after
+      ``max_passes`` passes. It also ends where 100 passes in a row do not lower the
+      residual: then the tolerance is below what the rounding of the dtype allows.
+
+    Raises:
+      ValueError: an argument lies outside its range, or the loss has a kink.
+      TypeError: ``problem`` is none.
+
+    Cost:
+      A pass is ``n / batch_size`` steps of O(``batch_size`` d), and one product of the
+      features with ``n`` numbers. Each draw is O(log n). A trial is O(1) for one
+      example, and touches no feature. The residual is measured on all examples once
+      the table's gradient is below the tolerance. Memory is a copy of the features, if
+      there is an intercept or a block, and a few numbers for each example. Steps are
+      dense: with sparse features scikit-learn, which updates nonzero coordinates only,
+      is faster. Everything is one compiled program, for all problems of one shape.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from optaxls import linear
+      >>> x = jax.random.normal(jax.random.key(0), (50, 10))
+      >>> y = x[:, 0] - 2 * x[:, 1]
+      >>> problem = linear.problem(x, y, loss="huber", l1=0.1)
+      >>> fit = linear.saga(problem, tolerance=1e-5)
+      >>> print(int(jnp.sum(fit.coefficients != 0)))
+      2
+
+    Reference:
+      Defazio, Bach, Lacoste-Julien, SAGA, 2014, arXiv:1407.0202, equation 1. Draws in
+      proportion to the constants are those of Schmidt et al., arXiv:1504.04406.
+    """
     return _solve(
         "saga",
         problem,

@@ -46,8 +46,8 @@ def _numbers(name: str, values: Any, dtype: Any = None) -> jax.Array:
     # A sparse matrix of SciPy or of JAX has these, and an array has neither.
     if hasattr(values, "todense") or hasattr(values, "tocsr"):
         raise TypeError(
-            f"{name} must be a dense array, got {type(values).__name__}: compiled loops "
-            "touch every coordinate in each step. Pass todense() of it, or use "
+            f"{name} must be a dense array, got {type(values).__name__}: a compiled "
+            "loop touches every coordinate in each step. Pass todense() of it, or use "
             "scikit-learn, whose steps touch the nonzero ones only"
         )
     array = jnp.asarray(values)

@@ -16,7 +16,7 @@ BAD = np.array([0.0, np.nan, 1.0])
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"features": X * np.inf}, "features must be finite"),
+        ({"features": X + np.inf}, "features must be finite"),
         ({"targets": BAD}, "targets must be finite"),
         ({"weights": BAD}, "weights must be finite"),
         ({"weights": np.array([1.0, -1.0, 1.0])}, "weights must be >= 0"),

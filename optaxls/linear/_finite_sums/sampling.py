@@ -93,7 +93,8 @@ def by_constants(number: int, l2: jax.Array) -> Sampling:
 
     def known(memory: _TreeMemory, index: jax.Array, num_visited: jax.Array):
         mean = sums.total(memory.tree) / jnp.maximum(num_visited, 1)
-        new = jnp.where(num_visited > 0, mean, memory.first)
+        # The mean is 0 before the first visit, and after visits of weight 0.
+        new = jnp.where(mean > 0, mean, memory.first)
         return jnp.where(num_visited < number, new, memory.tree[0][index])
 
     def commit(memory: _TreeMemory, index: jax.Array, constant: jax.Array):

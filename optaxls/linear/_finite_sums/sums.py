@@ -5,10 +5,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-# Children of a node: a million leaves are seven levels.
+# Children of a node: the tree of a million weights is seven arrays.
 _CHILDREN = 8
 
-# One array for each level: the leaves first, the children of the root last.
+# The weights first; then sums of eight, again and again, up to the last eight.
 Sums = tuple[jax.Array, ...]
 
 
