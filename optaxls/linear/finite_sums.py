@@ -143,11 +143,12 @@ def sag(
     A table holds the derivative :math:`\phi'_i` of each loss at its last visit. A step
     visits function :math:`i`, replaces its entry and follows the mean over the
     :math:`m` visited: :math:`w \leftarrow w - \frac{1}{L + \lambda_2} \big(\frac{1}{m}
-    \sum_j \phi'_j x_j + \lambda_2 w\big)`. The first pass visits each function once, and
-    a later visit is a draw. Each visit halves its function's constant :math:`L_i`. It
+    \sum_j \phi'_j x_j + \lambda_2 w\big)`. The first pass visits each function once. A
+    later visit is a draw. Each visit halves its function's constant :math:`L_i`. It
     doubles it again while :math:`f_i(w - g_i / L_i) > f_i(w) - \|g_i\|^2 / (2 L_i)`.
-    The step has :math:`1/L = \frac12 (1/\max_i L_i + 1/\mathrm{mean}_i L_i)`. L1 follows
-    every step as a proximal operator, for which ``saga`` has a proof and this has none.
+    The step has :math:`1/L = \frac12 (1/\max_i L_i + 1/\mathrm{mean}_i L_i)`. L1
+    follows every step as a proximal operator. For that ``saga`` has a proof, and this
+    has none.
 
     Args:
       problem: made by ``linear.problem``; every loss but ``hinge``.

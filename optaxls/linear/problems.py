@@ -6,7 +6,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.core import Tracer
 
 from optaxls._core import checks
@@ -64,7 +63,7 @@ def _numbers(name: str, values: Any, dtype: Any = None) -> jax.Array:
 def _labels(loss: str, targets: jax.Array) -> jax.Array:
     """The classes as -1 and 1."""
     if not isinstance(targets, Tracer):
-        found = set(np.unique(np.asarray(targets)).tolist())
+        found = set(jnp.unique(targets).tolist())
         if not (found <= {0.0, 1.0} or found <= {-1.0, 1.0}):
             some = sorted(found)[:4]
             raise ValueError(f"targets of {loss} must be 0 and 1, or -1 and 1: {some}")
@@ -158,6 +157,12 @@ def problem(
         )
     if LOSSES[loss].has_labels:
         wanted = _labels(loss, wanted)
-    penalties = (jnp.asarray(penalty, rows.dtype) for penalty in (l2, l1))
-    shares = _relative(weights, wanted)
-    return Problem(rows, wanted, shares, *penalties, loss, bool(intercept))
+    return Problem(
+        rows,
+        wanted,
+        _relative(weights, wanted),
+        jnp.asarray(l2, rows.dtype),
+        jnp.asarray(l1, rows.dtype),
+        loss,
+        bool(intercept),
+    )
