@@ -53,6 +53,7 @@ def minimum(x, y, loss, l2=0.0, weights=None):
     return found.x
 
 
+@functools.cache
 def breast_cancer():
     """Standardised, with a column of ones that is penalised too, and the minimum."""
     x, y = load_breast_cancer(return_X_y=True)

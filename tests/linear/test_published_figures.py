@@ -1,5 +1,6 @@
 """What the papers on SAG promise, on breast cancer: far ahead of a fixed step size."""
 
+import functools
 import warnings
 
 import jax
@@ -9,7 +10,6 @@ import pytest
 from optaxls import linear
 from tests.linear.problems import breast_cancer
 
-# The largest constant of an example, 1 / 4 of its squared length.
 PASSES = 29
 
 
@@ -19,14 +19,19 @@ def in_float64():
         yield
 
 
+@functools.cache
+def problem():
+    x, y, l2, _ = breast_cancer()
+    return linear.problem(x, y, loss="logistic", l2=l2, intercept=False)
+
+
 def gap(solver, num_passes, seed=0, **arguments):
     """(f - f*) / (f(0) - f*) after so many passes."""
-    x, y, l2, least = breast_cancer()
-    problem = linear.problem(x, y, loss="logistic", l2=l2, intercept=False)
+    least = breast_cancer()[-1]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         fit = solver(
-            problem,
+            problem(),
             tolerance=0.0,
             max_passes=num_passes,
             key=jax.random.key(seed),
@@ -40,6 +45,7 @@ def median_gap(solver, num_passes, **arguments):
 
 
 def largest_constant():
+    """1 / 4 of the largest squared length of an example."""
     x, *_ = breast_cancer()
     return float((x**2).sum(1).max() / 4)
 
