@@ -9,6 +9,7 @@ import pytest
 import optaxls
 import optaxls.diagnostics
 import optaxls.flax
+import optaxls.linear
 
 
 def public(module):
@@ -27,6 +28,7 @@ NAMES |= {f"optaxls.flax.{name}": t for name, t in public(optaxls.flax).items()}
 NAMES |= {
     f"optaxls.diagnostics.{name}": t for name, t in public(optaxls.diagnostics).items()
 }
+NAMES |= {f"optaxls.linear.{n}": t for n, t in public(optaxls.linear).items()}
 FUNCTIONS = {name: t for name, t in NAMES.items() if inspect.isfunction(t)}
 # Two-line helpers for the author of a part: an example, but no sections.
 HELPERS = {"optaxls.no_memory", "optaxls.keep_memory", "optaxls.keep_state"}
@@ -113,6 +115,12 @@ _newton |= {"reset": "grow", "max_step_size": 1.0, "max_trials": 100}
 _sum = {"num_functions": NEEDED, "l2": 0.0, "lipschitz": None}
 _sum |= {"initial_lipschitz": 1.0, "weights": None, "prox": None}
 _third = _sum | {"step_fraction": 1 / 3}
+# api.md, the linear models.
+LINEAR = {
+    "problem": {"loss": NEEDED, "l2": 0.0, "l1": 0.0, "intercept": True},
+    "sag": {"tolerance": 1e-6, "max_passes": 1000, "key": None},
+    "saga": {"tolerance": 1e-6, "max_passes": 1000, "key": None},
+}
 # api.md, the optimizers: every argument by keyword only, with its default.
 ALIASES = {
     "sls": {"steps_per_epoch": NEEDED, "c": 0.1, "decrease_factor": 0.9}
@@ -179,6 +187,15 @@ def test_optimizers_have_the_signatures_of_the_interface(name):
     assert {key: given[key].default for key in ALIASES[name]} == ALIASES[name]
     required = {key for key, p in given.items() if p.default is NEEDED}
     assert required == {k for k, default in ALIASES[name].items() if default is NEEDED}
+
+
+@pytest.mark.parametrize("name", LINEAR)
+def test_linear_models_have_the_signatures_of_the_interface(name):
+    given = inspect.signature(getattr(optaxls.linear, name)).parameters
+    assert {key: given[key].default for key in LINEAR[name]} == LINEAR[name]
+    assert all(given[key].kind is given[key].KEYWORD_ONLY for key in LINEAR[name])
+    fields = ("coefficients", "intercept", "objective", "optimality", "num_passes")
+    assert optaxls.linear.Fit._fields == (*fields, "converged")
 
 
 def test_the_defaults_of_the_remaining_rules():
