@@ -22,7 +22,7 @@ from optaxls.directions.natural._noise import (
 )
 from optaxls.parts.paths._gaussian import (
     Gaussian,
-    product,
+    matmul,
     solved,
     tree_of,
     vector_of,
@@ -112,9 +112,8 @@ def mean_hessian(value_fn: ValueFn, params: Params, draws: jax.Array) -> jax.Arr
     def at_sample(draw: jax.Array) -> jax.Array:
         at = trees.plus(params, tree_of(params, draw))
         reals = real_leaves(at, draw.dtype)
-        return matrix_of(
-            hessian_product(value_fn, filled(at, reals), draw.dtype), reals
-        )
+        product = hessian_product(value_fn, filled(at, reals), draw.dtype)
+        return matrix_of(product, reals)
 
     found = jnp.mean(jax.vmap(at_sample)(draws), 0)
     return (found + found.T) / 2
@@ -132,12 +131,12 @@ def natural_direction(
     change = solved(factor, target.T, False) - identity
     phi = jnp.tril((change + change.T) / 2) - jnp.diag(jnp.diagonal(change)) / 2
     along = tree_of(params, -solved(factor, slope, True))
-    return Gaussian(along, product(factor, phi))
+    return Gaussian(along, matmul(factor, phi))
 
 
 def divergence(
     mean: Params, factor: jax.Array, ess: jax.Array, decay: jax.Array
-) -> Any:
+) -> jax.Array:
     """KL(q || prior) / ess, but for a constant."""
     ess, decay = ess.astype(factor.dtype), decay.astype(factor.dtype)
     inverse = solved(factor, jnp.eye(len(factor), dtype=factor.dtype), False)

@@ -19,7 +19,7 @@ PATHS = {"von": von_path, "iblr": iblr_path}
 
 def _given(learning_rate: Any, interval: str) -> InitialStep:
     if callable(learning_rate):
-        return scheduled(learning_rate)
+        return scheduled(learning_rate)  # pyright: ignore[reportArgumentType]
     checks.require("learning_rate", learning_rate, interval)
     return constant(learning_rate)
 

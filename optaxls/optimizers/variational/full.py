@@ -146,9 +146,8 @@ def iblr(
       5.0
 
     Reference:
-      Lin, Schmidt, Khan, Handling the Positive-Definite Constraint in the Bayesian
-      Learning Rule, 2020, arXiv:2002.10060, section 3 (Gaussian), in the order of the
-      authors' code.
+      Lin, Schmidt, Khan 2020, arXiv:2002.10060, section 3, for a Gaussian, in the order
+      of the authors' code.
     """
     numbers = _numbers(ess, prior_precision, hessian_init)
     rule = gaussian_rule("iblr", learning_rate)

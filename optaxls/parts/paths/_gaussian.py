@@ -1,8 +1,8 @@
 """Natural-gradient paths of a Gaussian: its precision stays a sum of squares.
 
-The precision is ``S = C C^T``, and ``C`` (``factor``) is what a trial moves. A direction
-has the tangent ``C Phi`` with ``Phi`` lower triangular, so that ``E = Phi + Phi^T`` is
-the change of S per step size, seen from C: ``dS = C E C^T``.
+The precision is ``S = C C^T``, and ``C`` (``factor``) is what a trial moves. A
+direction has the tangent ``C Phi`` with ``Phi`` lower triangular. So ``E = Phi +
+Phi^T`` is the change of S per step size, seen from C: ``dS = C E C^T``.
 """
 
 from collections.abc import Callable
@@ -32,7 +32,7 @@ def solved(factor: jax.Array, right: jax.Array, transposed: bool) -> jax.Array:
     return found.reshape(right.shape)
 
 
-def product(left: jax.Array, right: jax.Array) -> jax.Array:
+def matmul(left: jax.Array, right: jax.Array) -> jax.Array:
     """A product of matrices in full precision, on accelerators too."""
     return jnp.matmul(left, right, precision="highest")
 
@@ -64,8 +64,8 @@ def _sum_of_squares(step_size: jax.Array, change: jax.Array) -> jax.Array:
     return (signs[:, None] * triangle).T
 
 
-def _like(params: Params, vector: jax.Array) -> Params:
-    """The trained leaves from a vector, in float32 or wider; zeros elsewhere."""
+def tree_of(params: Params, vector: jax.Array) -> Params:
+    """The inverse of ``vector_of``: in the dtype of the vector, zeros elsewhere."""
     leaves, treedef = jax.tree.flatten(jax.tree.map(jnp.asarray, params))
     wide = [jnp.zeros(w.shape, vector.dtype) for w in trees.inexact_leaves(leaves)]
     values = iter(ravel_pytree(wide)[1](vector))
@@ -80,17 +80,12 @@ def vector_of(tree: Params, dtype: Any) -> jax.Array:
     return ravel_pytree(wide)[0]
 
 
-def tree_of(params: Params, vector: jax.Array) -> Params:
-    """The inverse of ``vector_of``: in the dtype of the vector, zeros elsewhere."""
-    return _like(params, vector)
-
-
 def _displacement(
     origin: Origin, step_size: jax.Array, mean: Params, growth: jax.Array
 ) -> Displacement:
     factor = origin.params.factor
     return Displacement(
-        Gaussian(trees.scale(step_size, mean), product(factor, growth) - factor),
+        Gaussian(trees.scale(step_size, mean), matmul(factor, growth) - factor),
         step_size * origin.slope,
         step_size**2 * origin.direction_sqnorm,
     )
@@ -100,7 +95,7 @@ def _by_new_precision(origin: Origin, step_size: jax.Array) -> Displacement:
     """The precision first, and the mean by the new one."""
     growth = _linear(step_size, _relative_change(origin))
     factor, mean = origin.params.factor, origin.direction.mean
-    inner = product(factor.T, vector_of(mean, factor.dtype))
+    inner = matmul(factor.T, vector_of(mean, factor.dtype))
     inner = solved(growth, solved(growth, inner, False), True)
     moved = tree_of(mean, solved(factor, inner, True))
     return _displacement(origin, step_size, moved, growth)

@@ -19,7 +19,7 @@ from optaxls.training.variational.posterior import posterior_sample
 
 
 def _mean(tree: Any) -> Any:
-    """The mean over the leading axis; integer leaves, whose gradients are 0, stay so."""
+    """The mean over the leading axis; integer leaves, with gradients of 0, stay."""
 
     def leaf(stacked: jax.Array) -> jax.Array:
         inexact = jnp.issubdtype(stacked.dtype, jnp.inexact)
@@ -64,10 +64,10 @@ def make_vi_step(
       loss_fn: ``(params, *args) -> loss``, the mean over the examples of the batch.
       optimizer: one that trains a posterior, also inside a chain.
       num_samples: >= 1. Several are evaluated at once, by ``vmap``.
-      split: which arguments have one entry per example, for the gradients of single
-        examples that ``vogn`` needs: a bool, or a tuple with a bool for each of
-        ``args``, or a tree of them. By default every array has. A loss that mixes
-        examples, as batch norm does, has no such gradients.
+      split: which arguments have one entry per example: a bool, or a tuple with a bool
+        for each of ``args``, or a tree of them. By default every array has. ``vogn``
+        needs it for the gradients of single examples. A loss that mixes examples, as
+        batch norm does, has none.
 
     Returns:
       ``step(params, opt_state, *args) -> StepResult``: the new mean and state, the mean

@@ -1,6 +1,5 @@
 """A diagonal Gaussian posterior as an optax transformation."""
 
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -48,8 +47,7 @@ def diagonal_posterior(
     """Adds the prior to loss and gradient, and finds the size of the mean's step.
 
     ``needs`` are the update arguments besides ``params``. With ``value_fn`` among them
-    the rule gets the loss at the samples of this step, which are the same in each
-    trial.
+    ``step_rule`` gets the loss at the samples of this step, the same in each trial.
     """
     inner = two_directions(pair, step_rule, name=name)
 
@@ -66,8 +64,7 @@ def diagonal_posterior(
     ) -> tuple[Params, Any]:
         del grad
         given: dict[str, Any] = {"params": params, "value": value, "value_fn": value_fn}
-        wanted: dict[str, Callable] = {key: given[key] for key in ("params", *needs)}
-        require_arguments(name, **wanted)
+        require_arguments(name, **{key: given[key] for key in ("params", *needs)})
         updates = hold_integers(updates, params)
         require_same_leaves(name, updates, params=params)
         posterior, num_samples = state.pair, num_samples_of(sample_grads)
