@@ -12,7 +12,6 @@ from optaxls._core import checks, trees
 from optaxls._core.arguments import require_arguments, require_arrays
 from optaxls.directions.natural._noise import (
     as_key_data,
-    num_samples_of,
     require_real,
     standard_normal,
 )
@@ -113,14 +112,13 @@ def from_noise(
     state: DiagonalPosteriorState, params: Params, given: dict[str, Any]
 ) -> Params:
     """Curvature from gradients at samples, by how they follow the noise."""
-    found = given["sample_grads"]
-    noise = state.posterior_noise(params, num_samples_of(found))
+    del params
 
     def leaf(s: jax.Array, grads: jax.Array, noises: jax.Array) -> jax.Array:
         product = jnp.mean(noises * grads.astype(s.dtype), 0)
         return state.ess.astype(s.dtype) * s * product
 
-    return _where_trained(leaf, state.precision, found, noise)
+    return _where_trained(leaf, state.precision, given["sample_grads"], given["noise"])
 
 
 def from_examples(
@@ -135,7 +133,6 @@ def from_examples(
             lambda s, grads: mean_square(grads, s), state.precision, found
         )
     assert grad_fn is not None
-    noise = state.posterior_noise(params, num_samples_of(given["sample_grads"]))
 
     def squares(offset: Params) -> Params:
         at = trees.cast_like(trees.plus(params, offset), params)
@@ -143,7 +140,7 @@ def from_examples(
             lambda s, grads: mean_square(grads, s), state.precision, grad_fn(at)
         )
 
-    found = jax.vmap(squares)(noise)
+    found = jax.vmap(squares)(given["noise"])
     return _where_trained(lambda s, f: jnp.mean(f, 0), state.precision, found)
 
 
@@ -216,9 +213,9 @@ def diagonal_pair(
 ) -> DirectionPair:
     """Directions by the new precision: without momentum, and with it.
 
-    Besides the arguments of ``update`` it needs ``loss_grads``, without the prior, and
-    ``sample_grads``, the same at each sample. The noise advances at every call, after a
-    batch that is not finite too: the noise may be the reason.
+    Besides the arguments of ``update`` it needs ``loss_grads``, without the prior,
+    ``sample_grads``, the same at each sample, and ``noise``. The noise advances at
+    every call, after a batch that is not finite too: the noise may be the reason.
     """
     b1, b2 = numbers.b1, numbers.b2
 

@@ -38,22 +38,19 @@ def standard_normal(
 ) -> Params:
     """Draws of N(0, 1) like the trained leaves, with a leading axis of samples.
 
-    The first draws of many are those of few. Integer leaves become zeros.
+    Integer leaves become zeros. A leaf has its own key, and is drawn where it lies.
     """
     key = jax.random.wrap_key_data(key_data, impl=_IMPLEMENTATION)
-    key = jax.random.fold_in(key, count)
     leaves, treedef = jax.tree.flatten(like)
+    keys = jax.random.split(jax.random.fold_in(key, count), max(len(leaves), 1))
 
-    def one(index: jax.Array) -> list[jax.Array]:
-        keys = jax.random.split(jax.random.fold_in(key, index), max(len(leaves), 1))
-        return [
-            jax.random.normal(leaf_key, leaf.shape, leaf.dtype)
-            if trees.is_inexact(leaf)
-            else jnp.zeros(leaf.shape, leaf.dtype)
-            for leaf_key, leaf in zip(keys, leaves, strict=False)
-        ]
+    def draw(leaf_key: jax.Array, leaf: jax.Array) -> jax.Array:
+        shape = (num_samples, *leaf.shape)
+        if not trees.is_inexact(leaf):
+            return jnp.zeros(shape, leaf.dtype)
+        return jax.random.normal(leaf_key, shape, leaf.dtype)
 
-    return treedef.unflatten(jax.vmap(one)(jnp.arange(num_samples)))
+    return treedef.unflatten(map(draw, keys, leaves))
 
 
 def require_real(caller: str, params: Params) -> None:

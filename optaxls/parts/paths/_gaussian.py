@@ -25,7 +25,7 @@ class Gaussian(NamedTuple):
 
 def solved(factor: jax.Array, right: jax.Array, transposed: bool) -> jax.Array:
     """``C^-1 right``, or ``C^-T right``, for lower triangular C."""
-    flat = right.reshape(len(right), -1)
+    flat = right[:, None] if right.ndim == 1 else right
     found = jax.lax.linalg.triangular_solve(
         factor, flat, left_side=True, lower=True, transpose_a=transposed
     )

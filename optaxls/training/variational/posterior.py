@@ -18,13 +18,13 @@ def posterior_sample(
     """Draws params from the posterior of ``ivon``, ``vogn``, ``von`` or ``iblr``.
 
     The noise is a function of key and count in the state. So the samples are those at
-    which the next ``update`` takes its gradient to be, and nothing is stored of them.
+    which the next ``update`` takes its gradients to be, and nothing is stored of them.
     Before the next update a second call returns the same.
 
     Args:
       opt_state: the optimizer's state, also inside a chain.
       params: the mean of the posterior, those that are trained.
-      num_samples: >= 1. The first of many samples are those of few.
+      num_samples: >= 1.
       key: a ``jax.random.key`` or an integer for other samples than those of the next
         update, such as for predictions.
 

@@ -21,11 +21,10 @@ from optaxls.transforms.two_directions import two_directions
 
 
 def _objective(
-    posterior: DiagonalPosteriorState, params: Params, value_fn: Any, num_samples: int
+    posterior: DiagonalPosteriorState, params: Params, value_fn: Any, noise: Params
 ) -> ValueFn:
     """``mean -> `` mean loss at the samples of this step, and the prior's part."""
-    noise, dtype = posterior.posterior_noise(params, num_samples), posterior.ess.dtype
-    loss = scalar_value_fn(value_fn, dtype)
+    loss = scalar_value_fn(value_fn, posterior.ess.dtype)
 
     def at(mean: Params) -> jax.Array:
         def at_sample(offset: Params) -> jax.Array:
@@ -67,14 +66,15 @@ def diagonal_posterior(
         require_arguments(name, **{key: given[key] for key in ("params", *needs)})
         updates = hold_integers(updates, params)
         require_same_leaves(name, updates, params=params)
-        posterior, num_samples = state.pair, num_samples_of(sample_grads)
+        posterior = state.pair
+        noise = posterior.posterior_noise(params, num_samples_of(sample_grads))
         if sample_grads is None:
             sample_grads = jax.tree.map(lambda leaf: leaf[None], updates)
         decay, dtype = posterior.weight_decay, posterior.ess.dtype
         value = as_scalar(0.0 if value is None else value, dtype)
         grads = trees.add_scaled(updates, decay, params, where=jnp.array(True))
         if "value_fn" in needs:
-            value_fn = _objective(posterior, params, value_fn, num_samples)
+            value_fn = _objective(posterior, params, value_fn, noise)
         return inner.update(
             grads,
             state,
@@ -84,6 +84,7 @@ def diagonal_posterior(
             value_fn=value_fn,
             loss_grads=updates,
             sample_grads=sample_grads,
+            noise=noise,
             **extra,
         )
 
