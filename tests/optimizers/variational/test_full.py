@@ -50,6 +50,7 @@ def test_steps_are_the_formulas(name):
             np.testing.assert_allclose(found, s, rtol=0, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_a_quadratic_is_solved_by_one_step_of_von():
     a = jnp.array([[2.0, 0.5], [0.5, 1.0]])
     optimizer = optaxls.von(ess=10, prior_precision=1.0, learning_rate=1.0)
@@ -102,7 +103,7 @@ def test_the_factor_stays_one_where_float32_would_lose_the_product():
     np.testing.assert_allclose(sizes[:2], [1e4, 1.0], rtol=1e-2)
 
 
-@pytest.mark.parametrize("name", ["von", "iblr"])
+@pytest.mark.parametrize("name", ["von", pytest.param("iblr", marks=pytest.mark.slow)])
 def test_the_search_has_the_exact_gradient_of_what_it_tests(name):
     with jax.enable_x64(True):
         numbers, rule = _numbers(5.0, 2.0, 0.5), gaussian_rule(name, None)
@@ -123,6 +124,7 @@ def test_the_search_has_the_exact_gradient_of_what_it_tests(name):
         np.testing.assert_allclose(np.tril(found.grad.factor), lower, atol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["von", "iblr"])
 def test_a_search_lowers_the_negative_elbo_of_its_samples(name):
     optimizer = getattr(optaxls, name)(ess=5, learning_rate=None)
@@ -135,6 +137,7 @@ def test_a_search_lowers_the_negative_elbo_of_its_samples(name):
         assert report["trial_value"] < report["value"]
 
 
+@pytest.mark.slow
 def test_predictions_are_those_of_the_exact_posterior():
     """Logistic regression in two dimensions: a grid knows the answer."""
     rng = np.random.default_rng(1)
@@ -193,6 +196,7 @@ def test_a_known_hessian_takes_the_place_of_the_loss():
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["von", "iblr"])
 @pytest.mark.parametrize("rate", [0.1, None])
 def test_a_bad_batch_makes_no_step_and_leaves_the_precision(name, rate):

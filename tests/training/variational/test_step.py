@@ -17,7 +17,7 @@ PARAMS = {"a": jnp.array([1.0, -1.0]), "b": jnp.array(0.5)}
 X = jnp.array([[1.0, 2.0], [0.0, 1.0], [3.0, -1.0]])
 
 
-@pytest.mark.parametrize("name", ["ivon", "iblr"])
+@pytest.mark.parametrize("name", ["ivon", pytest.param("iblr", marks=pytest.mark.slow)])
 def test_update_uses_the_very_noise_of_posterior_sample(name):
     """A step written out, from nothing but the state, is the step of make_vi_step."""
     optimizer = getattr(optaxls, name)(ess=3, learning_rate=0.2)
@@ -54,6 +54,7 @@ def test_samples_change_with_the_steps_and_not_between_them():
     assert not jnp.allclose(first["a"], own["a"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["ivon", "von"])
 def test_samples_have_the_covariance_that_the_state_says(name):
     optimizer = getattr(optaxls, name)(ess=3, learning_rate=0.5)
@@ -73,6 +74,7 @@ def test_samples_have_the_covariance_that_the_state_says(name):
     assert np.abs(off).max() < 0.05
 
 
+@pytest.mark.slow
 def test_a_loop_in_scan_is_the_loop_in_python():
     optimizer = optaxls.ivon(ess=3)
     step = optaxls.make_vi_step(loss, optimizer, num_samples=2)
@@ -91,6 +93,7 @@ def test_a_loop_in_scan_is_the_loop_in_python():
         np.testing.assert_allclose(one, other, rtol=2e-5)
 
 
+@pytest.mark.slow
 def test_members_of_an_ensemble_have_noise_of_their_own():
     def member(key):
         optimizer = optaxls.ivon(ess=3, key=key)
@@ -113,6 +116,7 @@ def test_a_state_without_a_posterior_is_refused():
         optaxls.make_vi_step(loss, optaxls.ivon(ess=3), num_samples=0)
 
 
+@pytest.mark.slow
 def test_examples_are_told_apart_from_other_arguments():
     """A key is not one; two lengths are an error that says what to write."""
 
