@@ -43,6 +43,8 @@ class Settings:
     """Runs of each setting: initial params, batches and noise."""
     quick: bool = False
     """A twentieth of the steps, two settings, one seed."""
+    tasks: str = "digits,words"
+    """Names of tasks, separated by commas."""
     out: Path = Path("runs/calibration")
     """Directory of the table and of the reliability diagram."""
 
@@ -96,19 +98,20 @@ def _adam(decay: float, steps: int, examples: int, rate: Any) -> Any:
     return optax.adamw(_cosine(steps, rate), weight_decay=decay)
 
 
-def _ivon(steps: int, examples: int, rate: Any, first: Any, key: Any) -> Any:
+def _ivon(steps: int, examples: int, rate: Any, prior: Any, key: Any) -> Any:
     return optaxls.ivon(
         ess=examples, learning_rate=_cosine(steps, rate), b2=0.999,
-        hessian_init=first, key=key,
+        prior_precision=prior, key=key,
     )  # fmt: skip
 
 
+TASKS = {"digits": digits, "words": words}
 RATES = [(rate,) for rate in (3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)]
 METHODS = {
     "Adam": Method(functools.partial(_adam, 0.0), RATES, 0),
     "AdamW, weight decay 0.1": Method(functools.partial(_adam, 0.1), RATES, 0),
     "IVON": Method(
-        _ivon, [(r, h) for r in (0.03, 0.1, 0.3) for h in (0.1, 1.0)], SAMPLES
+        _ivon, [(r, p) for r in (0.1, 0.3, 1.0) for p in (30.0, 100.0)], SAMPLES
     ),
 }
 
@@ -183,8 +186,8 @@ def _race(task: Task, method: Method, settings: Settings) -> Row:
 def run(settings: Settings) -> dict[str, dict[str, Row]]:
     """Trains all, writes table and diagram."""
     found: dict[str, dict[str, Row]] = {}
-    for name, make in (("digits", digits), ("words", words)):
-        task, found[name] = make(), {}
+    for name in settings.tasks.split(","):
+        task, found[name] = TASKS[name](), {}
         for method in METHODS:
             print(f"{name}, {method}", file=sys.stderr, flush=True)
             found[name][method] = _race(task, METHODS[method], settings)
