@@ -18,10 +18,12 @@ import optax
 
 import optaxls
 from tests.contract.fast_rows import ROWS as FAST_ROWS
+from tests.contract.posterior_rows import ROWS as POSTERIOR_ROWS
 from tests.problems import ALIASES
 
 # Where a direction that climbs is flipped, other promises hold: test_uphill.py.
 ROWS = ALIASES | {name: row for name, row in FAST_ROWS.items() if name != "flipped"}
+ROWS |= POSTERIOR_ROWS
 
 SIZE, WARM, NASTY, GOOD = 6, 4, 6, 60
 LENGTH = WARM + NASTY + GOOD

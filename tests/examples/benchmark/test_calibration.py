@@ -10,7 +10,7 @@ from examples.benchmark.calibration_report import scores
 def test_honest_probabilities_have_no_calibration_error():
     """Of rows with a confidence of 0.75, three in four are right."""
     p = np.tile([0.75, 0.25], (400, 1))
-    found = scores(p, np.arange(400) % 4 == 0)
+    found = scores(p, (np.arange(400) % 4 == 0).astype(int))
     assert found.calibration_error == pytest.approx(0)
     assert found.error == pytest.approx(0.25)
     expected = -0.75 * np.log(0.75) - 0.25 * np.log(0.25)
