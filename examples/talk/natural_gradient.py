@@ -176,7 +176,7 @@ def draw(found: Found) -> Figure:
         left.loglog(steps, np.maximum(gap, 1e-12), color=colour, label=name)
     left.axhline(TOLERANCE, color=BLACK, linewidth=0.6)
     left.set(xlabel="step", ylabel="nats", ylim=(1e-10, None))
-    left.legend(**LEGEND)
+    left.legend(loc="upper right", **LEGEND)
     for (name, rows), colour in zip(
         found.precisions.items(), (ORANGE, BLUE), strict=True
     ):
