@@ -76,7 +76,7 @@ def table(found: Mapping[str, Mapping[str, Row]]) -> str:
         "",
         "Test rows; mean over the seeds, with the least and the largest. The setting is"
         " the one with the least validation loss: the learning rate, and for IVON the"
-        " precision of the prior. `python -m examples.benchmark.calibration`",
+        " first curvature. `python -m examples.benchmark.calibration`",
         "",
         "| task | method | setting | loss | error | calibration error |",
         "|---|---|---|---|---|---|",
