@@ -3,9 +3,8 @@
     python -m examples.benchmark.calibration
     python -m examples.benchmark.calibration --quick --out runs/calibration
 
-A third of the rows validates, another third tests. Each method has four runs a seed, all
-with a cosine; the one with the least validation loss, on average over the seeds, is
-told. IVON predicts by the mean of the probabilities at 64 samples of its posterior.
+Some rows validate, others test. Each method has four settings, all with a cosine. The
+one with the least validation loss, on average over the seeds, is told. IVON predicts by the mean of the probabilities at 64 samples of its posterior.
 """
 
 import dataclasses
