@@ -4,7 +4,8 @@
     python -m examples.benchmark.calibration --quick --out runs/calibration
 
 Some rows validate, others test. Each method has four settings, all with a cosine. The
-one with the least validation loss, on average over the seeds, is told. IVON predicts by the mean of the probabilities at 64 samples of its posterior.
+one with the least validation loss, on average over the seeds, is told. IVON predicts by
+the mean of the probabilities at 64 samples of its posterior.
 """
 
 import dataclasses
