@@ -29,6 +29,10 @@ from optaxls.optimizers.sls import sls_extragradient as sls_extragradient
 from optaxls.optimizers.sls import sls_goldstein as sls_goldstein
 from optaxls.optimizers.sls import sls_momentum as sls_momentum
 from optaxls.optimizers.sps import sps as sps
+from optaxls.optimizers.variational.diagonal import ivon as ivon
+from optaxls.optimizers.variational.diagonal import vogn as vogn
+from optaxls.optimizers.variational.full import iblr as iblr
+from optaxls.optimizers.variational.full import von as von
 
 # Training: for the loop around an optimizer.
 from optaxls.training.accumulate import accumulate as accumulate
@@ -44,6 +48,8 @@ from optaxls.training.minimize import minimize as minimize
 from optaxls.training.step import StepResult as StepResult
 from optaxls.training.step import make_step as make_step
 from optaxls.training.subset import on_subset as on_subset
+from optaxls.training.variational.posterior import posterior_sample as posterior_sample
+from optaxls.training.variational.step import make_vi_step as make_vi_step
 
 # Transforms: parts put together to a step-size rule, as optax transformations.
 from optaxls.transforms.decayed import decayed as decayed

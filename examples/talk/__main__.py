@@ -27,6 +27,7 @@ SCRIPTS: tuple[str, ...] = (
     "second_order",
     "plane_search",
     "coordinate_step_sizes",
+    "natural_gradient",
     "line_search_cost",
     "interpolation_dial",
     "step_size_collapse",

@@ -123,6 +123,9 @@ HYPERPARAMETERS = {
     "plane_search": ("c", (0.1, 0.9)),
     "multidimensional": ("initial_step_size", (0.01, 1.0)),
     "accelerated_search": ("strong_convexity", (0.5, 2.0)),
+    "ivon": ("learning_rate", (0.1, 0.5)),
+    "ivon_searched": ("b2", (0.9, 0.999)),
+    "iblr": ("learning_rate", (0.1, 0.5)),
     "lbfgs": ("c2", (0.1, 0.9)),
     "sign_descent": ("learning_rate", (0.01, 0.1)),
     "spectral": ("max_step_size", (0.01, 10.0)),
@@ -296,6 +299,8 @@ COPIES = dict.fromkeys(RULES, 0) | {
     "adam_ponos": 1,
     "salsa": 2,
     "salsa_ungated": 2,
+    "ivon": 2,
+    "ivon_searched": 2,
     "sign_descent": 1,
     "accelerated_sgd": 2,
     # The gradient that the search found, and two memories.
@@ -328,9 +333,9 @@ def test_map_params_finds_the_copies_of_the_params_and_nothing_else(name):
     assert found == [True] * (COPIES[name] * len(params))
     scalars = optax.tree.map_params(optimizer, lambda leaf: None, state)
     # The losses in spectral's window, a product for each pair of L-BFGS, what was seen
-    # of each function of a sum.
+    # of each function of a sum, a key, and the factor of a precision.
     most = {"spectral": 4, "lbfgs": 4, "stochastic_lbfgs": 10, "sag": 3, "svrg": 3}
-    most = most.get(name, 1)
+    most = (most | {"iblr": 9, "ivon": 2, "ivon_searched": 2}).get(name, 1)
     assert all(leaf.size <= most for leaf in jax.tree.leaves(scalars))
 
 

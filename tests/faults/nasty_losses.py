@@ -18,6 +18,7 @@ import optax
 
 import optaxls
 from tests.contract.fast_rows import ROWS as FAST_ROWS
+from tests.contract.posterior_rows import ROWS as POSTERIOR_ROWS
 from tests.problems import ALIASES
 from tests.rows import VARIANTS
 
@@ -25,7 +26,9 @@ from tests.rows import VARIANTS
 # differs from another row by its memory or its reset is here, other variants are not.
 _LEFT_OUT = VARIANTS - {"sls_keep", "ponos_forgetful", "sls_polyak"} | {"flipped"}
 ROWS = {
-    name: row for name, row in (ALIASES | FAST_ROWS).items() if name not in _LEFT_OUT
+    name: row
+    for name, row in (ALIASES | FAST_ROWS | POSTERIOR_ROWS).items()
+    if name not in _LEFT_OUT
 }
 
 SIZE, WARM, NASTY, GOOD = 6, 4, 6, 60
