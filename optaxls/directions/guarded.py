@@ -24,6 +24,27 @@ class GuardedState(NamedTuple):
     num_seen: jax.Array
 
 
+def _tempered(
+    inner: optax.GradientTransformationExtraArgs,
+    factor: jax.Array,
+    updates: Any,
+    state: Any,
+    params: Any,
+    **extra: Any,
+) -> tuple[Any, Any]:
+    """``inner`` on ``factor`` times the gradient; in float32 where that is float16."""
+    wide = None if params is None else trees.ranged(params)
+    entered = jax.tree.map(
+        lambda g: (factor * g).astype(g.dtype), trees.ranged(updates)
+    )
+    moved, memory = inner.update(entered, state, wide, **extra)
+
+    def leaf_back(u: Any, g: Any) -> Any:
+        return u.astype(g.dtype) if jnp.result_type(g) == jnp.float16 else u
+
+    return jax.tree.map(leaf_back, moved, updates), memory
+
+
 def guarded(
     direction: optax.GradientTransformation,
 ) -> optax.GradientTransformationExtraArgs:
@@ -85,20 +106,8 @@ def guarded(
         seen = trees.one_more(state.num_seen)
 
         def go() -> tuple[Any, GuardedState]:
-            wide = None if params is None else trees.ranged(params)
-            entered = jax.tree.map(
-                lambda g: (factor * g).astype(g.dtype), trees.ranged(updates)
-            )
-            moved, memory = inner.update(
-                entered, state.direction, wide, value=value, **extra
-            )
-            # Back to float16 where that came in.
-            moved = jax.tree.map(
-                lambda u, g: (
-                    u.astype(g.dtype) if jnp.result_type(g) == jnp.float16 else u
-                ),
-                moved,
-                updates,
+            moved, memory = _tempered(
+                inner, factor, updates, state.direction, params, value=value, **extra
             )
             return moved, trees.cast_like(GuardedState(memory, mean, seen), state)
 

@@ -35,26 +35,19 @@ MONOTONE = [
     if name.startswith(("sls", "adam_sls", "amsgrad", "lbfgs", *CURVATURE))
 ]
 MONOTONE.remove("sls_extragradient")
-# Five kinds of optimizers on one tree; in the slow tests the others, and every
-# other one on a second tree.
-_TURN = {name: list(TREES)[i % len(TREES)] for i, name in enumerate(ROWS)}
-_SECOND = {name: list(TREES)[(i + 1) % len(TREES)] for i, name in enumerate(ROWS)}
-
-_TREES_OF = {
-    name: (_TURN[name], _SECOND[name]) if i % 2 == 0 else (_TURN[name],)
-    for i, name in enumerate(ROWS)
-}
+# Each optimizer on one kind of tree, in turn: five quickly, the others slow.
+_TREE_OF = {name: list(TREES)[i % len(TREES)] for i, name in enumerate(ROWS)}
 
 
 def _combination(name: str, tree: str) -> Any:
     # Tests of one program go to one worker.
     marks = [pytest.mark.xdist_group(f"faults_{name}_{tree}")]
-    if _TURN[name] != tree or name not in QUICK:
+    if name not in QUICK:
         marks.append(pytest.mark.slow)
     return pytest.param(name, tree, marks=marks)
 
 
-COMBINATIONS = [_combination(name, tree) for name in ROWS for tree in _TREES_OF[name]]
+COMBINATIONS = [_combination(name, tree) for name, tree in _TREE_OF.items()]
 
 cases = st.builds(
     Case,
@@ -196,9 +189,8 @@ def reference(name: str, records: Record) -> np.ndarray:
 
 
 SEARCHED_BY_LOSS = [
-    _combination(name, tree)
+    _combination(name, _TREE_OF[name])
     for name in SEARCHING
-    for tree in _TREES_OF[name]
     if name != "sls_extragradient"
 ]
 

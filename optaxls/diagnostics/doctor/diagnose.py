@@ -114,14 +114,8 @@ def diagnose(
     tell = progress or (lambda name: None)
     if candidates is None:
         candidates = _advice.candidates(count / batch_size, lower_bound)
-    plan = Plan(
-        _points(num_steps),
-        count,
-        batch_size,
-        min(num_measured, count),
-        chunk_size,
-        seed,
-    )
+    points, num_measured = _points(num_steps), min(num_measured, count)
+    plan = Plan(points, count, batch_size, num_measured, chunk_size, seed)
     plan, measured = _measured_run(
         loss_fn, params, data, plan, tail=tail, lower_bound=lower_bound, tell=tell
     )

@@ -116,6 +116,24 @@ def _cut(
     return CoordinateStepsState(axes, trees.one_more(state.num_cuts))
 
 
+def _cut_at(
+    tried: _Tried, params: Params, value: jax.Array, value_fn: Any
+) -> CoordinateStepsState:
+    """``_cut`` by loss and gradient where the rejected step sizes lead."""
+    before, grads, step_sizes = tried
+    dtype = trees.scalar_dtype(params)
+    there = _map(lambda w, p, g: (w - p * g).astype(w.dtype), params, step_sizes, grads)
+    after, ahead = value_and_grad(scalar_value_fn(value_fn, dtype), there, False)
+    products = _map(
+        lambda g, h: jnp.real(jnp.conj(g) * h).astype(dtype), grads, trees.conj(ahead)
+    )
+    slopes = _map(lambda q, h: q / 2 - h, _squares(grads, dtype), products)
+    # <slopes, step_sizes> cancels against the promised decrease.
+    known = jnp.asarray(value - after, dtype)
+    known -= _total(dtype, step_sizes, products)
+    return trees.cast_like(_cut(before, slopes, step_sizes, known), before)
+
+
 def coordinate_steps(initial_step_size: Any, growth: Any) -> DirectionPair:
     """Minus the gradient, each coordinate times its own step size.
 
@@ -150,24 +168,10 @@ def coordinate_steps(initial_step_size: Any, growth: Any) -> DirectionPair:
         **extra: Any,
     ) -> CoordinateStepsState:
         del displacement, extra
-        before, grads, step_sizes = tried
-        dtype = trees.scalar_dtype(params)
+        before, grads, _ = tried
 
         def cut() -> CoordinateStepsState:
-            there = _map(
-                lambda w, p, g: (w - p * g).astype(w.dtype), params, step_sizes, grads
-            )
-            loss = scalar_value_fn(value_fn, dtype)
-            after, ahead = value_and_grad(loss, there, False)
-            ahead = trees.conj(ahead)
-            products = _map(
-                lambda g, h: jnp.real(jnp.conj(g) * h).astype(dtype), grads, ahead
-            )
-            slopes = _map(lambda q, h: q / 2 - h, _squares(grads, dtype), products)
-            # <slopes, step_sizes> cancels against the promised decrease.
-            known = jnp.asarray(value - after, dtype)
-            known -= _total(dtype, step_sizes, products)
-            return trees.cast_like(_cut(before, slopes, step_sizes, known), before)
+            return _cut_at(tried, params, value, value_fn)
 
         def grown() -> CoordinateStepsState:
             longer = jnp.where(report.accepted, growth ** (2 / _size(grads)), 1)

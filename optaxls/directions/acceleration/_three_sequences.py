@@ -106,6 +106,20 @@ def _weights(growth: Any, strong_convexity: Any) -> Callable[..., Weights]:
     return strongly_convex if float(strong_convexity) > 0 else convex
 
 
+def _second(
+    grads: Params, state: AcceleratedState, params: Params, restart: bool
+) -> _Second:
+    """What the second direction is made of; sums over the params only for a restart."""
+    dtype = state.anchor_weight.dtype
+    away = trees.difference(state.anchor, params)
+    rise = sqnorm = jnp.zeros((), dtype)
+    if restart:
+        ahead = trees.difference(params, state.eval_params)
+        rise = trees.inner(trees.conj(grads), ahead, dtype)
+        sqnorm = trees.sqnorm(grads, dtype)
+    return _Second(grads, away, state.anchor_weight, rise, sqnorm)
+
+
 def three_sequences(
     growth: Any, strong_convexity: Any, restart: bool
 ) -> ThreeSequences:
@@ -128,14 +142,7 @@ def three_sequences(
         grads: Params, state: AcceleratedState, params: Params, **extra: Any
     ) -> tuple[Directions, _Tried]:
         del extra
-        dtype = state.anchor_weight.dtype
-        away = trees.difference(state.anchor, params)
-        rise = sqnorm = jnp.zeros((), dtype)
-        if restart:
-            ahead = trees.difference(params, state.eval_params)
-            rise = trees.inner(trees.conj(grads), ahead, dtype)
-            sqnorm = trees.sqnorm(grads, dtype)
-        second = _Second(grads, away, state.anchor_weight, rise, sqnorm)
+        second = _second(grads, state, params, restart)
         return Directions(trees.reverse(grads), second), _Tried(state, second)
 
     def applied(directions: Directions, outcome: Outcome) -> tuple[Params, bool]:

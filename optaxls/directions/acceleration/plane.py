@@ -71,6 +71,21 @@ def _loss_of_predictions(
     return loss
 
 
+def _least(
+    params: Params, vectors: Any, dtype: Any, given: Any, max_newton_steps: int
+) -> jax.Array:
+    """Where the loss is least in the plane, as far as ``given`` tells."""
+    value_fn, predict_fn, loss_fn = given
+    zero = jnp.zeros(2, dtype)
+    if predict_fn is None and loss_fn is None:
+        require_arguments(_NAME, value_fn=value_fn)
+        plane = _loss_in_plane(value_fn, params, vectors, dtype)
+        return of_quadratic_model(plane, zero)
+    require_arguments(_NAME, predict_fn=predict_fn, prediction_loss_fn=loss_fn)
+    plane = _loss_of_predictions(predict_fn, loss_fn, params, vectors, dtype)
+    return of_loss(plane, zero, max_newton_steps)
+
+
 def scale_by_plane(
     *, max_newton_steps: int = 10
 ) -> optax.GradientTransformationExtraArgs:
@@ -142,17 +157,6 @@ def scale_by_plane(
         zero = jnp.zeros((), trees.scalar_dtype(params))
         return trees.fresh(PlaneState(params, zero, zero))
 
-    def least(params: Params, vectors: Any, dtype: Any, given: Any) -> jax.Array:
-        value_fn, predict_fn, loss_fn = given
-        zero = jnp.zeros(2, dtype)
-        if predict_fn is None and loss_fn is None:
-            require_arguments(_NAME, value_fn=value_fn)
-            plane = _loss_in_plane(value_fn, params, vectors, dtype)
-            return of_quadratic_model(plane, zero)
-        require_arguments(_NAME, predict_fn=predict_fn, prediction_loss_fn=loss_fn)
-        plane = _loss_of_predictions(predict_fn, loss_fn, params, vectors, dtype)
-        return of_loss(plane, zero, max_newton_steps)
-
     def update(
         updates: Params,
         state: Any,
@@ -172,9 +176,8 @@ def scale_by_plane(
         dtype = trees.scalar_dtype(params)
         displacement = trees.difference(params, state.last_params)
         vectors = (_unit(updates, dtype), _unit(displacement, dtype))
-        found = least(
-            params, vectors, dtype, (value_fn, predict_fn, prediction_loss_fn)
-        )
+        given = (value_fn, predict_fn, prediction_loss_fn)
+        found = _least(params, vectors, dtype, given, max_newton_steps)
         zeros = jax.tree.map(jnp.zeros_like, updates)
         found_direction = hold_integers(moved(zeros, vectors, found), params)
         length = trees.sqnorm(found_direction, dtype)

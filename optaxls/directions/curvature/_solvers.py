@@ -108,7 +108,12 @@ def conjugate_gradients(
     zeros = [jnp.zeros_like(leaf) for leaf in right]
     none, no = zero.astype(jnp.int32), zero.astype(bool)
     start = _Progress(none, zeros, right, right, start_sqnorm, zero, no)
-    end = while_loop(goes_on, body, start)
+    return _solution(while_loop(goes_on, body, start), right, damping)
+
+
+def _solution(end: _Progress, right: Reals, damping: jax.Array) -> Solution:
+    """The point where conjugate gradients ended, or the negative curvature met."""
+    dtype = right[0].dtype
     # d^T (B + tau I) d = d^T (g - r): no further product.
     solved = trees.inner(end.solution, _plus(right, -1, end.residual), dtype)
     bend = solved - damping * trees.sqnorm(end.solution, dtype)
