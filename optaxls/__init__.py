@@ -18,6 +18,9 @@ from optaxls.optimizers.curvature.newton import hessian_free as hessian_free
 from optaxls.optimizers.curvature.newton import newton as newton
 from optaxls.optimizers.ponos import adam_ponos as adam_ponos
 from optaxls.optimizers.ponos import ponos as ponos
+from optaxls.optimizers.proximal.fista import fista as fista
+from optaxls.optimizers.proximal.prox_sgd import prox_adam as prox_adam
+from optaxls.optimizers.proximal.prox_sgd import prox_sgd as prox_sgd
 from optaxls.optimizers.salsa import salsa as salsa
 from optaxls.optimizers.sign_descent import sign_descent as sign_descent
 from optaxls.optimizers.sls import sls as sls
@@ -51,6 +54,7 @@ from optaxls.transforms.momentum import nesterov as nesterov
 from optaxls.transforms.preconditioned import (
     scale_by_preconditioned_search as scale_by_preconditioned_search,
 )
+from optaxls.transforms.proximal.keep_inside import keep_inside as keep_inside
 from optaxls.transforms.searched import LineSearchResult as LineSearchResult
 from optaxls.transforms.searched import line_search as line_search
 from optaxls.transforms.searched import scale_by_line_search as scale_by_line_search
@@ -85,6 +89,7 @@ from optaxls.parts.conditions.monotone import stateless_condition as stateless_c
 from optaxls.parts.conditions.nonmonotone import smoothed_armijo as smoothed_armijo
 from optaxls.parts.conditions.nonmonotone import window_armijo as window_armijo
 from optaxls.parts.conditions.nonmonotone import zhang_hager as zhang_hager
+from optaxls.parts.conditions.quadratic import quadratic_bound as quadratic_bound
 from optaxls.parts.conditions.slopes import wolfe as wolfe
 
 # Initial steps: which step size to try first.
@@ -98,6 +103,7 @@ from optaxls.parts.initial_steps.simple import capped as capped
 from optaxls.parts.initial_steps.simple import constant as constant
 from optaxls.parts.initial_steps.simple import grow as grow
 from optaxls.parts.initial_steps.simple import scheduled as scheduled
+from optaxls.parts.initial_steps.slack import grow_when_slack as grow_when_slack
 
 # Searches: how to go on from a trial.
 from optaxls.parts.searches.backtracking import (
