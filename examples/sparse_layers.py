@@ -1,7 +1,7 @@
 """Flax linen: a layer that picks its inputs, one without negative weights, one of
 fixed length; and a picture of the inputs in use over training."""
 
-import argparse
+from pathlib import Path
 
 import jax
 import matplotlib.pyplot as plt
@@ -62,11 +62,12 @@ def draw(lengths, losses, path):
     image.set(title="length of weights at the end", xticks=[], yticks=[])
     figure.colorbar(picture)
     figure.tight_layout()
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=120)
     plt.close(figure)
 
 
-def main(epochs=40, batch_size=50, weight=0.02, path="sparse_layers.png"):
+def main(epochs=40, batch_size=50, weight=0.02, path="runs/sparse_layers.png"):
     """Trains on scikit-learn's digits; returns accuracy and params."""
     x, y = load_digits(return_X_y=True)
     x, rng = np.asarray(x / 16, np.float32), np.random.default_rng(0)
@@ -109,6 +110,4 @@ def main(epochs=40, batch_size=50, weight=0.02, path="sparse_layers.png"):
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", default="sparse_layers.png", help="the picture")
-    main(path=parser.parse_args().out)
+    main()

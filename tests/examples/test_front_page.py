@@ -55,6 +55,7 @@ def test_flax_learns_with_batch_norm_and_dropout(example, capsys):
     assert len(found) == 3 and found[-1] == round(100 * accuracy, 1)
 
 
+@pytest.mark.slow
 def test_each_layer_keeps_what_it_promises(tmp_path, capsys):
     picture = tmp_path / "support.png"
     accuracy, params = sparse_layers.main(epochs=12, weight=0.05, path=str(picture))

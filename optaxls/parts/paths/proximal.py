@@ -79,7 +79,7 @@ def _path(prox: Proximal) -> Path:
         _, change, sqdistance = displace(origin, step_size)
         # Near a minimum rounding hides the predicted decrease. There it is known that a
         # step along minus the gradient decreases at least by ||w+ - w||^2 / step_size.
-        hidden = change <= _change_rounding(prox, origin)
+        hidden = change < _change_rounding(prox, origin)
         least = jnp.minimum(change, -sqdistance / step_size)
         return jnp.where(hidden, least, change) / step_size
 
