@@ -22,6 +22,9 @@ from optaxls.optimizers.finite_sums.svrg import loopless_svrg as loopless_svrg
 from optaxls.optimizers.finite_sums.svrg import svrg as svrg
 from optaxls.optimizers.ponos import adam_ponos as adam_ponos
 from optaxls.optimizers.ponos import ponos as ponos
+from optaxls.optimizers.proximal.fista import fista as fista
+from optaxls.optimizers.proximal.prox_sgd import prox_adam as prox_adam
+from optaxls.optimizers.proximal.prox_sgd import prox_sgd as prox_sgd
 from optaxls.optimizers.salsa import salsa as salsa
 from optaxls.optimizers.sign_descent import sign_descent as sign_descent
 from optaxls.optimizers.sls import sls as sls
@@ -40,11 +43,11 @@ from optaxls.training.evaluation import eval_params as eval_params
 from optaxls.training.growing import GrowingBatches as GrowingBatches
 from optaxls.training.growing import growing_batches as growing_batches
 from optaxls.training.metrics import metrics as metrics
-from optaxls.training.minimize import MinimizeHistory as MinimizeHistory
-from optaxls.training.minimize import MinimizeProgress as MinimizeProgress
-from optaxls.training.minimize import MinimizeResult as MinimizeResult
-from optaxls.training.minimize import StopReason as StopReason
-from optaxls.training.minimize import minimize as minimize
+from optaxls.training.deterministic.minimize import MinimizeHistory as MinimizeHistory
+from optaxls.training.deterministic.minimize import MinimizeProgress as MinimizeProgress
+from optaxls.training.deterministic.minimize import MinimizeResult as MinimizeResult
+from optaxls.training.deterministic.minimize import StopReason as StopReason
+from optaxls.training.deterministic.minimize import minimize as minimize
 from optaxls.training.step import StepResult as StepResult
 from optaxls.training.step import make_step as make_step
 from optaxls.training.subset import on_subset as on_subset
@@ -61,6 +64,7 @@ from optaxls.transforms.momentum import nesterov as nesterov
 from optaxls.transforms.preconditioned import (
     scale_by_preconditioned_search as scale_by_preconditioned_search,
 )
+from optaxls.transforms.proximal.keep_inside import keep_inside as keep_inside
 from optaxls.transforms.searched import LineSearchResult as LineSearchResult
 from optaxls.transforms.searched import line_search as line_search
 from optaxls.transforms.searched import scale_by_line_search as scale_by_line_search
@@ -97,6 +101,7 @@ from optaxls.parts.conditions.monotone import stateless_condition as stateless_c
 from optaxls.parts.conditions.nonmonotone import smoothed_armijo as smoothed_armijo
 from optaxls.parts.conditions.nonmonotone import window_armijo as window_armijo
 from optaxls.parts.conditions.nonmonotone import zhang_hager as zhang_hager
+from optaxls.parts.conditions.quadratic import quadratic_bound as quadratic_bound
 from optaxls.parts.conditions.slopes import wolfe as wolfe
 
 # Initial steps: which step size to try first.
@@ -110,6 +115,7 @@ from optaxls.parts.initial_steps.simple import capped as capped
 from optaxls.parts.initial_steps.simple import constant as constant
 from optaxls.parts.initial_steps.simple import grow as grow
 from optaxls.parts.initial_steps.simple import scheduled as scheduled
+from optaxls.parts.initial_steps.slack import grow_when_slack as grow_when_slack
 
 # Searches: how to go on from a trial.
 from optaxls.parts.searches.backtracking import (
