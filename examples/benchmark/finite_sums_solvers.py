@@ -1,6 +1,5 @@
 """Solvers of logistic regressions that pass over the data, and the data they get."""
 
-import importlib.util
 import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -149,42 +148,15 @@ def with_optax(make: Callable[[], Any]) -> Solve:
     return solve
 
 
-def _nemos() -> Solve:
-    """SVRG of nemos, with the step size that its own rule finds for least squares."""
-    from nemos.solvers import SVRG  # pyright: ignore[reportMissingImports]
-
-    def solve(data: Data, passes: int, seed: int) -> Any:
-        x, y = jnp.asarray(data.features), jnp.asarray(data.labels)
-
-        def loss(w, x, y):
-            return jnp.mean(jax.nn.softplus(-y * (x @ w))) + 0.5 * data.l2 * w @ w
-
-        largest = 0.25 * float((data.features**2).sum(1).max())
-        solver = SVRG(
-            loss,
-            maxiter=passes,
-            tol=0.0,
-            stepsize=1 / (largest + data.l2),
-            batch_size=1,
-            key=jax.random.key(seed),
-        )
-        return solver.run(jnp.zeros_like(x[0]), x, y)[0]
-
-    return solve
-
-
 def contenders() -> dict[str, Solve]:
-    """Those that are raced to a gap; what is not installed is left out."""
-    found = {
+    """Those that are raced to a gap."""
+    return {
         "optaxls sag": ours(linear.sag),
         "optaxls saga": ours(linear.saga),
         f"optaxls saga, blocks of {_BATCH}": ours(linear.saga, batch_size=_BATCH),
         "scikit-learn sag": scikit_learn("sag"),
         "scikit-learn saga": scikit_learn("saga"),
     }
-    if importlib.util.find_spec("nemos") is not None:
-        found["nemos SVRG"] = _nemos()
-    return found
 
 
 def beside() -> dict[str, Solve]:
