@@ -2,6 +2,7 @@
 fixed length; and a picture of the inputs in use over training."""
 
 from pathlib import Path
+from typing import Any
 
 import jax
 import matplotlib.pyplot as plt
@@ -78,7 +79,7 @@ def main(epochs=40, batch_size=50, weight=0.02, path="runs/sparse_layers.png"):
     params = model.init(jax.random.key(0), x[:1])["params"]
 
     def loss_fn(params, x, y):
-        logits = model.apply({"params": params}, x)
+        logits: Any = model.apply({"params": params}, x)
         return optax.softmax_cross_entropy_with_integer_labels(logits, y).mean()
 
     # The penalty is no part of the loss: the path adds it where it is tested.
@@ -101,7 +102,8 @@ def main(epochs=40, batch_size=50, weight=0.02, path="runs/sparse_layers.png"):
                 f"{(lengths[-1] > 0).sum()} of 64 pixels in use, "
                 f"step size {metrics['step_size']:.2f}"
             )
-    found = model.apply({"params": params}, x[test]).argmax(-1)
+    logits: Any = model.apply({"params": params}, x[test])
+    found = logits.argmax(-1)
     accuracy = float(np.mean(found == y[test]))
     print(f"accuracy {accuracy:.1%}")
     if path:

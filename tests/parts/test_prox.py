@@ -131,6 +131,7 @@ def test_by_part_is_each_parts_own():
     assert found["a"]["x"] == 1 and found["p"] == 1 and found["free"] == 1
     assert float(h.penalty(params)) == 3.0
     assert h.separable and not h.is_set
+    assert h.domain is not None
     assert h.domain(params)["p"] == 1 and h.domain(params)["a"]["x"] == 3
     assert prox.by_part({"p": prox.simplex()}).is_set
     for wrong in ({"a": 1.0}, {"a": None}, {}):
