@@ -110,7 +110,7 @@ RATES = [(rate,) for rate in (1e-3, 3e-3, 1e-2, 3e-2)]
 METHODS = {
     "Adam": Method(functools.partial(_adam, 0.0), RATES, 0),
     "AdamW, weight decay 0.1": Method(functools.partial(_adam, 0.1), RATES, 0),
-    "IVON": Method(_ivon, [(r, h) for r in (0.1, 0.3) for h in (1.0, 4.0)], SAMPLES),
+    "IVON": Method(_ivon, [(r, h) for r in (0.3, 1.0) for h in (1.0, 4.0)], SAMPLES),
 }
 
 
