@@ -114,8 +114,12 @@ METHODS = {
 }
 
 
+def _logits(task: Task, params: Any, x: Any) -> Any:
+    return task.model.apply(params, x)
+
+
 def _loss(task: Task, params: Any, x: jax.Array, y: jax.Array) -> jax.Array:
-    logits = task.model.apply(params, x)
+    logits = _logits(task, params, x)
     return optax.losses.softmax_cross_entropy_with_integer_labels(logits, y).mean()
 
 
@@ -123,7 +127,7 @@ def _probabilities(task: Task, points: Any, x: np.ndarray) -> jax.Array:
     """The mean over params with a leading axis of the predicted probabilities."""
 
     def add(total: jax.Array, params: Any) -> tuple[jax.Array, None]:
-        return total + jax.nn.softmax(task.model.apply(params, x)), None
+        return total + jax.nn.softmax(_logits(task, params, x)), None
 
     count = len(jax.tree.leaves(points)[0])
     shape = jax.eval_shape(
