@@ -110,12 +110,16 @@ RATES = [(rate,) for rate in (1e-3, 3e-3, 1e-2, 3e-2)]
 METHODS = {
     "Adam": Method(functools.partial(_adam, 0.0), RATES, 0),
     "AdamW, weight decay 0.1": Method(functools.partial(_adam, 0.1), RATES, 0),
-    "IVON": Method(_ivon, [(r, h) for r in (0.1, 0.3) for h in (1.0, 4.0)], SAMPLES),
+    "IVON": Method(_ivon, [(r, h) for r in (0.3, 1.0) for h in (1.0, 4.0)], SAMPLES),
 }
 
 
+def _logits(task: Task, params: Any, x: Any) -> Any:
+    return task.model.apply(params, x)
+
+
 def _loss(task: Task, params: Any, x: jax.Array, y: jax.Array) -> jax.Array:
-    logits = task.model.apply(params, x)
+    logits = _logits(task, params, x)
     return optax.losses.softmax_cross_entropy_with_integer_labels(logits, y).mean()
 
 
@@ -123,7 +127,7 @@ def _probabilities(task: Task, points: Any, x: np.ndarray) -> jax.Array:
     """The mean over params with a leading axis of the predicted probabilities."""
 
     def add(total: jax.Array, params: Any) -> tuple[jax.Array, None]:
-        return total + jax.nn.softmax(task.model.apply(params, x)), None
+        return total + jax.nn.softmax(_logits(task, params, x)), None
 
     count = len(jax.tree.leaves(points)[0])
     shape = jax.eval_shape(

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from optaxls._core import checks, trees
 from optaxls._core.arguments import require_arguments, require_arrays
+from optaxls._core.robust import MOST
 from optaxls.directions.natural._noise import (
     as_key_data,
     require_real,
@@ -216,6 +217,9 @@ def diagonal_pair(
     Besides the arguments of ``update`` it needs ``loss_grads``, without the prior,
     ``sample_grads``, the same at each sample, and ``noise``. The noise advances at
     every call, after a batch that is not finite too: the noise may be the reason.
+
+    One batch raises a precision tenfold at most. Where it would raise it by more, as
+    after an explosion, the param and its momentum stay.
     """
     b1, b2 = numbers.b1, numbers.b2
 
@@ -226,17 +230,24 @@ def diagonal_pair(
         grads = trees.wide(given["loss_grads"], state.ess.dtype)
         grads = trees.cast_like(grads, state.precision)
         found, decay = curvature(state, params, given), numbers.weight_decay
-        precision = _where_trained(
+        wanted = _where_trained(
             lambda s, h: moved(s, h + decay, 1 - b2), state.precision, found
         )
+        precision = _where_trained(
+            lambda s, new: jnp.minimum(new, MOST * s), state.precision, wanted
+        )
+        exploded = jax.tree.map(lambda new, s: new > s, wanted, precision)
         steps, mean, momentum = trees.one_more(state.num_steps), grads, ()
         if numbers.has_momentum:
             momentum = _where_trained(
-                lambda m, g: b1 * m + (1 - b1) * g, state.momentum, grads
+                lambda m, g, bad: jnp.where(bad, m, b1 * m + (1 - b1) * g),
+                state.momentum,
+                grads,
+                exploded,
             )
             debias = 1 - b1 ** steps.astype(state.ess.dtype)
             mean = _where_trained(lambda m: m / debias.astype(m.dtype), momentum)
-        finite = _finite(grads, found, precision, given["value"])
+        finite = _finite(grads, found, wanted, given["value"])
         new = state._replace(
             num_steps=steps, precision=precision, momentum=momentum,
             ess=jnp.asarray(numbers.ess), weight_decay=jnp.asarray(decay),
@@ -247,6 +258,9 @@ def diagonal_pair(
 
         def along(gradient: Params) -> Params:
             direction = _along(numbers, gradient, precision, params)
+            direction = _where_trained(
+                lambda d, bad: jnp.where(bad, 0, d), direction, exploded
+            )
             return trees.zero_unless(finite, direction)
 
         searched = along(grads)

@@ -73,7 +73,9 @@ def ivon(
       search. ``updates`` is the gradient of the loss at the sample. With several
       samples it is their mean, and ``sample_grads`` has them all, along a leading axis.
       A batch that is not finite gives no step and leaves the precision; the noise
-      advances. Clipping in front of ``ivon`` reaches the mean, not the precision.
+      advances. One batch raises a precision tenfold at most, and where it would raise
+      it by more the param stays; the published code has no such bound. Clipping in
+      front of ``ivon`` reaches the mean, not the precision.
 
     State:
       ``pair`` with ``precision`` (s), ``momentum``, ``key`` and ``num_draws``, all
