@@ -42,6 +42,16 @@ VARIANTS = {
 }
 
 
+# And the rows that look like another row to jit, vmap, scan and grad.
+ALIKE = VARIANTS | {
+    "amsgrad_sls_heavy_ball",
+    "adam_sps",
+    "flipped",
+    "svrg",
+    "ivon_searched",
+}
+
+
 def rows(*quick: str, among=RULES):
     """Parametrises ``name``: those named are quick, all others slow."""
     assert set(quick) <= set(among)
@@ -53,8 +63,8 @@ def rows(*quick: str, among=RULES):
 
 
 def programs(*quick: str):
-    """The same without variants, for what is about JAX and not about the rule."""
-    return rows(*quick, among=[name for name in RULES if name not in VARIANTS])
+    """The same without those alike, for what is about JAX and not about the rule."""
+    return rows(*quick, among=[name for name in RULES if name not in ALIKE])
 
 
 # Variants of another row, whose promises are slow tests.

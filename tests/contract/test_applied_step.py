@@ -9,6 +9,7 @@ import optaxls
 from tests import problems
 from tests.contract.prox_rows import LASSO, PENALISED
 from tests.problems import FAILED_SEARCH, GOOD, NON_FINITE, RULES, Fault
+from tests.rows import KINDS, rows
 
 # What goes on after the rule moves the params by more than its step.
 SINGLE = [name for name, case in RULES.items() if not case.goes_on]
@@ -17,7 +18,7 @@ for fault in (*NON_FINITE.values(), *FAILED_SEARCH.values(), Fault(1e3, 1e3, 1e3
     FAULTS += [fault, GOOD]
 
 
-@pytest.mark.parametrize("name", SINGLE)
+@rows(*(name for name in KINDS if name in SINGLE), among=SINGLE)
 def test_the_trial_value_is_the_loss_after_the_step_or_not_known(name):
     for fault, record in zip(FAULTS, problems.run(name, FAULTS), strict=True):
         state = record["state"]

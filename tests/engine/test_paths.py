@@ -111,12 +111,14 @@ def run(path, search, condition, *, w, goal, first=1.0, direction=None, fault=1.
     return call(condition, w, goal, direction, jnp.float32(first), jnp.float32(fault))
 
 
+# Every pair of path, search and condition at least once; each has its own program.
 RUNS = [
     pytest.param(path, search, condition, marks=[] if quick else pytest.mark.slow)
-    for path in PATHS
-    for search in (None, *SEARCHES)
-    for condition in (CONDITIONS if search else ("armijo",))
+    for i, path in enumerate(PATHS)
+    for j, search in enumerate((None, *SEARCHES))
+    for k, condition in enumerate(CONDITIONS if search else ("armijo",))
     for quick in [condition == "armijo" and search != "parallel_candidates"]
+    if quick or (i + j + k) % len(SEARCHES) == 0
 ]
 
 
