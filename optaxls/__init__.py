@@ -40,6 +40,7 @@ from optaxls.training.minimize import minimize as minimize
 from optaxls.training.step import StepResult as StepResult
 from optaxls.training.step import make_step as make_step
 from optaxls.training.subset import on_subset as on_subset
+from optaxls.training.surrogate.step import make_surrogate_step as make_surrogate_step
 
 # Transforms: parts put together to a step-size rule, as optax transformations.
 from optaxls.transforms.decayed import decayed as decayed
