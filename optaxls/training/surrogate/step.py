@@ -1,4 +1,4 @@
-"""A training step for losses whose gradient is costly: one of them, many inner steps."""
+"""A training step for losses whose gradient is costly: many steps for each."""
 
 import functools
 import operator
