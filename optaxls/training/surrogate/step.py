@@ -139,7 +139,7 @@ def make_surrogate_step(
 
     Reference:
       Lavington, Vaswani, Babanezhad, Schmidt and Le Roux, Target-based surrogates for
-      stochastic optimization, 2023, arXiv:2302.02607, Algorithm 1. There eta divides
+      stochastic optimization, 2023, arXiv:2302.02607. There eta divides
       the sum over the examples; here it is the step of one.
     """
     checks.require_function("predict_fn", predict_fn, "make_step's loss_fn")
