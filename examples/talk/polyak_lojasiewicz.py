@@ -102,7 +102,7 @@ def components() -> Problem:
     start = 0.3 * rng.standard_normal((6, 2))
     return Problem(
         "two principal components", example_loss, jnp.asarray(data), start,
-        minimum=float(np.sum(values[:-2]) / 2), step_size=0.04, steps=600, every=10,
+        minimum=float(np.sum(values[:-2]) / 2), step_size=0.04, steps=300, every=5,
     )  # fmt: skip
 
 
