@@ -158,6 +158,12 @@ def _draw(axes: Axes, found: Regrets) -> None:
     rounds = np.arange(1, ROUNDS + 1)
     axes.semilogx(rounds, found.follow, color=BLUE, label="follow the leader")
     axes.semilogx(rounds, found.descend, color=ORANGE, label="gradient descent")
+    axes.set(xlabel="round")
+
+
+def _draw_shapes(axes: Axes, found: Regrets) -> None:
+    """The growth that theory has, fitted from round 100 on."""
+    rounds = np.arange(1, ROUNDS + 1)
     late = rounds[EARLY - 1 :]
     for regret, shape, label in (
         (found.follow, np.log, "a + b log t"),
@@ -167,8 +173,6 @@ def _draw(axes: Axes, found: Regrets) -> None:
         fitted = columns @ np.linalg.lstsq(columns, regret[EARLY - 1 :], rcond=None)[0]
         axes.semilogx(late, fitted, color="#555555", lw=1, label=label,
                       ls="--" if shape is np.log else ":")  # fmt: skip
-    axes.set(xlabel="round")
-    axes.legend(loc="upper left", **LEGEND)
 
 
 def draw(fits: Regrets, misfits: Regrets) -> Figure:
@@ -178,7 +182,10 @@ def draw(fits: Regrets, misfits: Regrets) -> Figure:
     )
     _draw(left, fits)
     _draw(right, misfits)
+    _draw_shapes(right, misfits)
     left.set_ylabel("regret")
+    left.legend(loc="center right", **LEGEND)
+    right.legend(loc="lower right", **LEGEND)
     return figure
 
 

@@ -109,11 +109,7 @@ def test_the_loss_is_evaluated_once_a_step():
         return np.float32(np.mean(z**2)), (2 * z / len(z)).astype(np.float32)
 
     def both(z):
-        shapes = jax.ShapeDtypeStruct((), z.dtype), jax.ShapeDtypeStruct(*z_kind(z))
-        return jax.pure_callback(simulated, shapes, z)
-
-    def z_kind(z):
-        return z.shape, z.dtype
+        return jax.pure_callback(simulated, (jnp.zeros(()), jnp.zeros_like(z)), z)
 
     loss = jax.custom_vjp(lambda z, x, y: both(z)[0])
     loss.defvjp(
@@ -123,19 +119,20 @@ def test_the_loss_is_evaluated_once_a_step():
     result = step(jnp.ones(3), state, X, Y)
     jax.block_until_ready(result)
     assert len(calls) == 1 and result.metrics["num_trials"] >= 4
-    # Of a wide grid of inner steps one is right; here the loss falls.
     assert step(*result[:2], X, Y).value < result.value
 
 
-@pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_a_loss_that_is_not_finite_gives_no_step_and_spoils_nothing(bad):
+def test_a_loss_that_is_not_finite_gives_no_step_and_spoils_nothing():
     def loss(z, x, y):
-        return costly(z, x, y) * jnp.where(y[0] == 7.0, bad, 1.0)
+        fault = jnp.where(y[0] == 7.0, jnp.nan, 1.0)
+        return costly(z, x, y) * jnp.where(y[0] == 8.0, jnp.inf, fault)
 
-    step = jax.jit(built(loss_fn=loss))
+    step = jax.jit(built(loss_fn=loss, step_size=0.02))
     first = step(jnp.ones(3), searched().init(jnp.ones(3)), X, Y)
-    missed = step(*first[:2], X, Y.at[0].set(7.0))
-    np.testing.assert_array_equal(missed.params, first.params)
+    missed = first
+    for fault in (7.0, 8.0):
+        missed = step(*missed[:2], X, Y.at[0].set(fault))
+        np.testing.assert_array_equal(missed.params, first.params)
     after, wanted = step(*missed[:2], X, Y), step(*first[:2], X, Y)
     np.testing.assert_array_equal(after.params, wanted.params)
     assert np.all(np.isfinite(after.params)) and after.metrics["accepted"]
