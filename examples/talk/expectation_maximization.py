@@ -187,7 +187,7 @@ def _needed(losses: Any, least: float) -> float:
 
 def _found(curves: _Curves) -> Found:
     em = curves.em
-    least = em[-1]
+    least = float(em[-1])
     return Found(
         measured=contraction(curves.path, curves.limit),
         rate=float(curves.rate),
