@@ -16,8 +16,15 @@ from optaxls.optimizers.curvature.full_batch import lbfgs as lbfgs
 from optaxls.optimizers.curvature.lbfgs import stochastic_lbfgs as stochastic_lbfgs
 from optaxls.optimizers.curvature.newton import hessian_free as hessian_free
 from optaxls.optimizers.curvature.newton import newton as newton
+from optaxls.optimizers.finite_sums.sag import sag as sag
+from optaxls.optimizers.finite_sums.sag import saga as saga
+from optaxls.optimizers.finite_sums.svrg import loopless_svrg as loopless_svrg
+from optaxls.optimizers.finite_sums.svrg import svrg as svrg
 from optaxls.optimizers.ponos import adam_ponos as adam_ponos
 from optaxls.optimizers.ponos import ponos as ponos
+from optaxls.optimizers.proximal.fista import fista as fista
+from optaxls.optimizers.proximal.prox_sgd import prox_adam as prox_adam
+from optaxls.optimizers.proximal.prox_sgd import prox_sgd as prox_sgd
 from optaxls.optimizers.salsa import salsa as salsa
 from optaxls.optimizers.sign_descent import sign_descent as sign_descent
 from optaxls.optimizers.sls import sls as sls
@@ -25,6 +32,10 @@ from optaxls.optimizers.sls import sls_extragradient as sls_extragradient
 from optaxls.optimizers.sls import sls_goldstein as sls_goldstein
 from optaxls.optimizers.sls import sls_momentum as sls_momentum
 from optaxls.optimizers.sps import sps as sps
+from optaxls.optimizers.variational.diagonal import ivon as ivon
+from optaxls.optimizers.variational.diagonal import vogn as vogn
+from optaxls.optimizers.variational.full import iblr as iblr
+from optaxls.optimizers.variational.full import von as von
 
 # Training: for the loop around an optimizer.
 from optaxls.training.accumulate import accumulate as accumulate
@@ -32,15 +43,17 @@ from optaxls.training.evaluation import eval_params as eval_params
 from optaxls.training.growing import GrowingBatches as GrowingBatches
 from optaxls.training.growing import growing_batches as growing_batches
 from optaxls.training.metrics import metrics as metrics
-from optaxls.training.minimize import MinimizeHistory as MinimizeHistory
-from optaxls.training.minimize import MinimizeProgress as MinimizeProgress
-from optaxls.training.minimize import MinimizeResult as MinimizeResult
-from optaxls.training.minimize import StopReason as StopReason
-from optaxls.training.minimize import minimize as minimize
+from optaxls.training.deterministic.minimize import MinimizeHistory as MinimizeHistory
+from optaxls.training.deterministic.minimize import MinimizeProgress as MinimizeProgress
+from optaxls.training.deterministic.minimize import MinimizeResult as MinimizeResult
+from optaxls.training.deterministic.minimize import StopReason as StopReason
+from optaxls.training.deterministic.minimize import minimize as minimize
 from optaxls.training.step import StepResult as StepResult
 from optaxls.training.step import make_step as make_step
 from optaxls.training.subset import on_subset as on_subset
 from optaxls.training.surrogate.step import make_surrogate_step as make_surrogate_step
+from optaxls.training.variational.posterior import posterior_sample as posterior_sample
+from optaxls.training.variational.step import make_vi_step as make_vi_step
 
 # Transforms: parts put together to a step-size rule, as optax transformations.
 from optaxls.transforms.decayed import decayed as decayed
@@ -52,6 +65,7 @@ from optaxls.transforms.momentum import nesterov as nesterov
 from optaxls.transforms.preconditioned import (
     scale_by_preconditioned_search as scale_by_preconditioned_search,
 )
+from optaxls.transforms.proximal.keep_inside import keep_inside as keep_inside
 from optaxls.transforms.searched import LineSearchResult as LineSearchResult
 from optaxls.transforms.searched import line_search as line_search
 from optaxls.transforms.searched import scale_by_line_search as scale_by_line_search
@@ -71,6 +85,8 @@ from optaxls.directions.curvature.newton import (
     scale_by_hessian_free as scale_by_hessian_free,
 )
 from optaxls.directions.curvature.newton import scale_by_newton as scale_by_newton
+from optaxls.directions.finite_sums.reading import snapshot_due as snapshot_due
+from optaxls.directions.finite_sums.reading import table_bytes as table_bytes
 from optaxls.directions.pairs import DirectionPair as DirectionPair
 from optaxls.directions.pairs import Directions as Directions
 from optaxls.directions.pairs import as_searched as as_searched
@@ -86,6 +102,7 @@ from optaxls.parts.conditions.monotone import stateless_condition as stateless_c
 from optaxls.parts.conditions.nonmonotone import smoothed_armijo as smoothed_armijo
 from optaxls.parts.conditions.nonmonotone import window_armijo as window_armijo
 from optaxls.parts.conditions.nonmonotone import zhang_hager as zhang_hager
+from optaxls.parts.conditions.quadratic import quadratic_bound as quadratic_bound
 from optaxls.parts.conditions.slopes import wolfe as wolfe
 
 # Initial steps: which step size to try first.
@@ -99,6 +116,7 @@ from optaxls.parts.initial_steps.simple import capped as capped
 from optaxls.parts.initial_steps.simple import constant as constant
 from optaxls.parts.initial_steps.simple import grow as grow
 from optaxls.parts.initial_steps.simple import scheduled as scheduled
+from optaxls.parts.initial_steps.slack import grow_when_slack as grow_when_slack
 
 # Searches: how to go on from a trial.
 from optaxls.parts.searches.backtracking import (
@@ -111,6 +129,9 @@ from optaxls.parts.searches.parallel import parallel_candidates as parallel_cand
 
 # Paths: how a step size becomes a displacement.
 from optaxls.parts.paths.line import along_direction as along_direction
+from optaxls.parts.paths.proximal import along_projection as along_projection
+from optaxls.parts.paths.proximal import along_prox as along_prox
+from optaxls import prox as prox
 
 # Parts: gates, and the types that a part of one's own is made of.
 from optaxls.parts.gates import always as always
@@ -130,6 +151,7 @@ from optaxls.parts.types import Outcome as Outcome
 from optaxls.parts.types import Params as Params
 from optaxls.parts.types import Path as Path
 from optaxls.parts.types import Problem as Problem
+from optaxls.parts.types import Proximal as Proximal
 from optaxls.parts.types import Search as Search
 from optaxls.parts.types import Trial as Trial
 from optaxls.parts.types import ValueFn as ValueFn

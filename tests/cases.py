@@ -19,7 +19,7 @@ class Case(NamedTuple):
 
     @property
     def searches(self) -> bool:
-        return "value_fn" in self.uses or "grad_fn" in self.uses
+        return "value" in self.uses and bool({"value_fn", "grad_fn"} & {*self.uses})
 
 
 def case(factory, uses, goes_on=False, /, **arguments) -> Case:

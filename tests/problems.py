@@ -11,7 +11,13 @@ import optax
 import optaxls
 from tests.cases import SEARCHED, Case
 from tests.cases import case as _case
-from tests.contract import bare_parts, fast_rows
+from tests.contract import (
+    bare_parts,
+    fast_rows,
+    finite_sum_rows,
+    posterior_rows,
+    prox_rows,
+)
 
 _epoch = {"steps_per_epoch": 10.0}
 _adapted = {"damping": optaxls.adapted_damping(1.0)}
@@ -63,6 +69,7 @@ PARTS: dict[str, Case] = {
     "own_condition": _case(bare_parts.own_condition, SEARCHED),
     "secant": _case(bare_parts.secant, ("grad",)),
 } | fast_rows.ROWS
+PARTS |= finite_sum_rows.ROWS | posterior_rows.ROWS | prox_rows.ROWS
 RULES = ALIASES | PARTS
 SEARCHING = [name for name, case in ALIASES.items() if case.searches]
 

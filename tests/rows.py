@@ -36,6 +36,9 @@ VARIANTS = {
     "hessian_free_adapted",
     "nesterov",
     "accelerated_sgd",
+    "prox_adam",
+    "projected_ponos",
+    "projected_auto",
 }
 
 
@@ -54,5 +57,7 @@ def programs(*quick: str):
     return rows(*quick, among=[name for name in RULES if name not in VARIANTS])
 
 
-every_row = pytest.mark.parametrize("name", RULES)
+# Variants of another row, whose promises are slow tests.
+VARIANTS = {"ivon_searched", "iblr"}
+every_row = rows(*(name for name in RULES if name not in VARIANTS))
 each_kind = rows(*KINDS)

@@ -9,6 +9,7 @@ import pytest
 import optaxls
 import optaxls.diagnostics
 import optaxls.flax
+import optaxls.linear
 
 
 def public(module):
@@ -27,6 +28,7 @@ NAMES |= {f"optaxls.flax.{name}": t for name, t in public(optaxls.flax).items()}
 NAMES |= {
     f"optaxls.diagnostics.{name}": t for name, t in public(optaxls.diagnostics).items()
 }
+NAMES |= {f"optaxls.linear.{n}": t for n, t in public(optaxls.linear).items()}
 FUNCTIONS = {name: t for name, t in NAMES.items() if inspect.isfunction(t)}
 # Two-line helpers for the author of a part: an example, but no sections.
 HELPERS = {"optaxls.no_memory", "optaxls.keep_memory", "optaxls.keep_state"}
@@ -90,6 +92,8 @@ PARTS = {
     "scale_by_hessian_free": [],
     "adapted_damping": ["initial_damping"],
     "growing_batches": ["batch_size", "growth"],
+    "table_bytes": ["params", "num_functions"],
+    "snapshot_due": ["opt_state"],
 }
 KEYWORDS = {
     "scale_by_line_search": {"path": None, "gate": None, "fallback_step": 1e-6}
@@ -108,6 +112,15 @@ KEYWORDS = {
 _grown = {"growth": 2.0, "initial_step_size": 1.0, "reset": "grow"}
 _newton = {"steps_per_epoch": 1.0, "c": 0.1, "decrease_factor": 0.9, "growth": 1.5}
 _newton |= {"reset": "grow", "max_step_size": 1.0, "max_trials": 100}
+_sum = {"num_functions": NEEDED, "l2": 0.0, "lipschitz": None}
+_sum |= {"initial_lipschitz": 1.0, "weights": None, "prox": None}
+_third = _sum | {"step_fraction": 1 / 3}
+# api.md, the linear models.
+LINEAR = {
+    "problem": {"loss": NEEDED, "l2": 0.0, "l1": 0.0, "intercept": True},
+    "sag": {"tolerance": 1e-6, "max_passes": 1000, "key": None},
+    "saga": {"tolerance": 1e-6, "max_passes": 1000, "key": None},
+}
 # api.md, the optimizers: every argument by keyword only, with its default.
 ALIASES = {
     "sls": {"steps_per_epoch": NEEDED, "c": 0.1, "decrease_factor": 0.9}
@@ -136,6 +149,10 @@ ALIASES = {
     "hessian_free": {"damping": 1e-3, "max_cg_steps": 10, "forcing": 0.5} | _newton,
     "stochastic_lbfgs": {"memory_size": 10, "c": 0.1, "decrease_factor": 0.9},
     "lbfgs": {"memory_size": 10, "c1": 1e-4, "c2": 0.9, "max_trials": 20},
+    "sag": _sum | {"max_bytes": 2**32},
+    "saga": _third | {"max_bytes": 2**32},
+    "svrg": _third | {"steps_per_snapshot": None},
+    "loopless_svrg": _third | {"snapshot_probability": None, "seed": 0},
     "salsa": {"c": 0.5, "b1": 0.9, "b2": 0.999, "decay": 0.9, "growth": 1.1}
     | {"decrease_factor": 0.8, "initial_step_size": 1.0, "gated": True},
 }
@@ -172,6 +189,15 @@ def test_optimizers_have_the_signatures_of_the_interface(name):
     assert required == {k for k, default in ALIASES[name].items() if default is NEEDED}
 
 
+@pytest.mark.parametrize("name", LINEAR)
+def test_linear_models_have_the_signatures_of_the_interface(name):
+    given = inspect.signature(getattr(optaxls.linear, name)).parameters
+    assert {key: given[key].default for key in LINEAR[name]} == LINEAR[name]
+    assert all(given[key].kind is given[key].KEYWORD_ONLY for key in LINEAR[name])
+    fields = ("coefficients", "intercept", "objective", "optimality", "num_passes")
+    assert optaxls.linear.Fit._fields == (*fields, "converged")
+
+
 def test_the_defaults_of_the_remaining_rules():
     assert parameters("sign_descent")["momentum"].default == 0.9
     assert parameters("parallel_candidates")["max_trials"].default == 100
@@ -185,10 +211,11 @@ def test_the_defaults_of_the_remaining_rules():
 def test_named_tuples_have_the_promised_fields():
     fields = ("params", "opt_state", "value", "aux", "metrics")
     assert optaxls.StepResult._fields == fields
-    assert optaxls.Directions._fields == ("searched", "applied")
+    assert optaxls.Directions._fields[:3] == ("searched", "applied", "scaling")
+    assert set(optaxls.Directions._field_defaults) == {"scaling", "usable", "goes_on"}
     assert optaxls.DirectionPair._fields == ("init", "update", "tell")
     assert optaxls.DirectionPair._field_defaults == {"tell": optaxls.keep_state}
-    assert optaxls.Path._fields == ("displace", "predicted_slope")
+    assert optaxls.Path._fields == ("displace", "predicted_slope", "prox")
     found = {"step_size", "value", "params", "num_trials", "accepted", "memories"}
     assert found | {"grad"} == set(optaxls.LineSearchResult._fields)
     satisfied = {"too_short": -INF, "overshoots": -INF}

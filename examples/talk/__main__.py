@@ -54,6 +54,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
         "expectation_maximization",
         "polyak_lojasiewicz",
         "minfunc",
+        "natural_gradient",
         "surrogates",
         "imitation",
     ),

@@ -178,7 +178,7 @@ def measure() -> Claim:
             " model, none of the loss.",
             f"With L-BFGS inside, batches of {BATCH}: {first[1]:.0f}, {first[5]:.0f},"
             f" {first[20]:.0f} and {first[100]:.0f} evaluations.",
-            "The curves end flat where no entry of the gradient is above 1e-6: there the"
+            "The curves end flat where no entry of the gradient is above 1e-6: there"
             " inner steps end early.",
             "One inner step is SGD with a step size that a search on the surrogate"
             " finds; with a constant step size it is SGD exactly, as a test shows.",

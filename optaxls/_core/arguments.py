@@ -16,6 +16,7 @@ _CALL = {
     "predict_fn": "predict_fn=lambda p: features @ p",
     "prediction_loss_fn": "prediction_loss_fn=lambda z: jnp.mean((z - targets) ** 2)",
     "grad_fn": "grad_fn=jax.grad(lambda p: loss_fn(p, batch))",
+    "index": "index=i",
 }
 
 

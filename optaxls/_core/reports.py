@@ -1,5 +1,7 @@
 """Finds in an optimizer state what its step-size rules reported."""
 
+from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Any
 
 import jax
@@ -95,3 +97,26 @@ def require_reports(caller: str, state: Any) -> None:
             "scale_by_initial_step(...) or an optimizer of optaxls, "
             f"got the state {state!r}"
         )
+
+
+# Where the ``init`` of step-size rules say along which path they move, while someone
+# asks. A chain does not tell what it holds, and a state holds arrays only.
+_PATHS: ContextVar[list[Any] | None] = ContextVar("paths", default=None)
+
+
+def tell_path(path: Any) -> None:
+    """Called by ``init`` of a step-size rule: tells its path to ``paths_of``."""
+    found = _PATHS.get()
+    if found is not None:
+        found.append(path)
+
+
+def paths_of(init: Callable[[Any], Any], params: Any) -> list[Any]:
+    """Returns the paths of the step-size rules in an optimizer, by its ``init``."""
+    found: list[Any] = []
+    token = _PATHS.set(found)
+    try:
+        jax.eval_shape(init, params)
+    finally:
+        _PATHS.reset(token)
+    return found

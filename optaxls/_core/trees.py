@@ -127,6 +127,11 @@ def zero_unless(condition: jax.Array, tree: Any) -> Any:
     )
 
 
+def plus(left: Any, right: Any) -> Any:
+    """Returns ``left + right``; integer leaves and keys are those of ``left``."""
+    return jax.tree.map(lambda a, b: a + b if is_inexact(a) else a, left, right)
+
+
 def difference(left: Any, right: Any) -> Any:
     """Returns ``left - right``; integer leaves and keys are those of ``left``."""
     return jax.tree.map(lambda a, b: a - b if is_inexact(a) else a, left, right)

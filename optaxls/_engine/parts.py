@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from optaxls._core.reports import tell_path
 from optaxls.parts.types import Condition, Gate, InitialStep, Memory, Path, Search
 
 
@@ -28,7 +29,8 @@ class Memories(NamedTuple):
 
 
 def init_memories(parts: Parts, params: Any) -> Memories:
-    """Returns the memories before the first step."""
+    """Returns the memories before the first step; the path is told to ``paths_of``."""
+    tell_path(parts.path)
     return Memories(
         parts.condition.init(params),
         parts.initial_step.init(params),

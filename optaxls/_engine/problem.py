@@ -75,8 +75,19 @@ def _slope(path: Path, origin: Origin, step_size: jax.Array, grad: Params) -> ja
     def moved(at: jax.Array) -> list[jax.Array]:
         return trees.inexact_leaves(path.displace(origin, at).updates)
 
-    _, tangent = jax.jvp(moved, (step_size,), (jnp.ones_like(step_size),))
-    return trees.inner(trees.inexact_leaves(grad), tangent, origin.value.dtype)
+    one = jnp.ones_like(step_size)
+    _, tangent = jax.jvp(moved, (step_size,), (one,))
+    slope = trees.inner(trees.inexact_leaves(grad), tangent, origin.value.dtype)
+    prox = path.prox
+    if prox is None or prox.is_set:
+        return slope
+
+    def penalty(at: jax.Array) -> jax.Array:
+        updates = path.displace(origin, at).updates
+        return prox.penalty(optax.apply_updates(origin.params, updates))
+
+    _, bend = jax.jvp(penalty, (step_size,), (one,))
+    return slope + bend.astype(slope.dtype)
 
 
 def _usable(verdict: Verdict, trial: Trial, forgiven: jax.Array) -> Verdict:
@@ -118,6 +129,8 @@ def make_problem(
         else:
             value, grad, slope = value_fn(at), (), None
         require_shared(value, origin.params, "what value_fn returns")
+        if parts.path.prox is not None:
+            value = value + parts.path.prox.penalty(at).astype(value.dtype)
         value = value.astype(origin.value.dtype)
         return Trial(step_size, value, linear_change, sqdistance, slope, grad)
 

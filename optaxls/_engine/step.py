@@ -14,6 +14,7 @@ from optaxls._core.arguments import hold_integers
 from optaxls._core.loss import unknown_value
 from optaxls._engine.parts import Memories, Parts, require_like
 from optaxls._engine.problem import make_problem
+from optaxls.parts.paths._bounds import nudged
 from optaxls.parts.types import (
     Displacement,
     Found,
@@ -34,8 +35,17 @@ class Applied(NamedTuple):
     tested: jax.Array | bool
 
 
-# ``how the search ended -> the direction to apply``.
-Choose = Callable[[Outcome], Applied]
+class Choose(NamedTuple):
+    """What is applied in place of the direction searched, and at which steps.
+
+    ``apply`` gives the direction from how the search ended. Where ``usable`` is False,
+    the batch counts as one whose loss is not finite. With ``goes_on`` a direction that
+    is 0 is no reason to stay: the proposed step is made without a search.
+    """
+
+    apply: Callable[[Outcome], Applied]
+    usable: jax.Array | bool = True
+    goes_on: bool = False
 
 
 class Step(NamedTuple):
@@ -74,6 +84,70 @@ def _promises(origin: Origin, path: Path, proposal: jax.Array) -> jax.Array:
     return moves & (path.predicted_slope(origin, jnp.where(moves, proposal, 1)) < 0)
 
 
+def _usable(origin: Origin, choose: Choose | None) -> jax.Array:
+    """Whether the batch may change anything: its loss and slope are finite."""
+    finite = jnp.isfinite(origin.value) & jnp.isfinite(origin.slope)
+    if choose is None or choose.usable is True:
+        return finite
+    return finite & choose.usable
+
+
+def _moves(
+    origin: Origin,
+    finite: jax.Array,
+    descends: jax.Array,
+    proposal: jax.Array,
+    choose: Choose | None,
+) -> jax.Array:
+    """Whether a step is made if no trial forbids it."""
+    if choose is None or not choose.goes_on:
+        return descends
+    return descends | (finite & (origin.slope == 0) & (proposal > 0))
+
+
+class _Entry(NamedTuple):
+    """The displacement into the domain of a penalty, and whether it has to be made."""
+
+    updates: Params
+    outside: jax.Array
+
+
+def _entry(origin: Origin, path: Path) -> _Entry | None:
+    """How params come into the domain of the path's penalty; None if all lie in it.
+
+    What differs by the rounding of a projection lies inside.
+    """
+    if path.prox is None or path.prox.domain is None:
+        return None
+    wide = trees.wide(origin.params)
+    way = trees.difference(path.prox.domain(wide), wide)
+    way = trees.cast_like(hold_integers(way, origin.params), origin.params)
+    if path.prox.bounds is not None:
+        way = nudged(path.prox.bounds, origin.params, way)
+    far = jnp.zeros((), bool)
+    for update, leaf in zip(
+        trees.inexact_leaves(way), trees.inexact_leaves(origin.params), strict=True
+    ):
+        rounding = 8 * float(jnp.finfo(leaf.dtype).eps)
+        length = jnp.max(jnp.abs(leaf), initial=0)
+        far |= jnp.max(jnp.abs(update), initial=0) > rounding * length
+    return _Entry(way, far)
+
+
+def _entered(entry: _Entry | None, finite: jax.Array, step: Step) -> Step:
+    """The step onto the set from outside of it, else ``step``."""
+    if entry is None:
+        return step
+    enters = finite & entry.outside
+    applied = step.outcome.applied
+    value = jnp.where(enters, unknown_value(applied.value), applied.value)
+    return Step(
+        trees.select(enters, entry.updates, step.updates),
+        step.outcome._replace(applied=applied._replace(value=value)),
+        step.memories,
+    )
+
+
 def _untested(origin: Origin, proposal: jax.Array) -> Found:
     """Returns the proposed step size as the result of a search without any trial."""
     none = jnp.zeros_like(proposal, jnp.int32)
@@ -88,14 +162,14 @@ def _grad_after(origin: Origin, found: Found, takes: jax.Array) -> Params:
     return trees.select(takes, found.grad, hold_integers(origin.grad, origin.params))
 
 
-def _outcome(origin: Origin, path: Path, found: Found, descends: jax.Array) -> Outcome:
-    """Decides which step is made, which is a step of 0 unless the path descends."""
+def _outcome(origin: Origin, path: Path, found: Found, moves: jax.Array) -> Outcome:
+    """Decides which step is made, which is a step of 0 unless it ``moves``."""
 
     def trial(step_size: jax.Array, value: jax.Array, grad: Params) -> Trial:
         _, linear_change, sqdistance = _displace(origin, path, step_size)
         return Trial(step_size, value, linear_change, sqdistance, grad=grad)
 
-    takes = descends & found.takes & (found.step_size > 0)
+    takes = moves & found.takes & (found.step_size > 0)
     return Outcome(
         trial=trial(found.step_size, found.value, found.grad),
         applied=trial(
@@ -121,7 +195,7 @@ def _apply(
     step_size, value = outcome.applied.step_size, outcome.applied.value
     if choose is None:
         return _displace(origin, path, step_size).updates, outcome
-    direction, tested = choose(outcome)
+    direction, tested = choose.apply(outcome)
     # The path may read slope and norm, so they have to be those of this direction.
     origin = origin._replace(
         direction=direction,
@@ -151,9 +225,10 @@ def take_step(
     - The path promises no decrease (ascent, zero gradient): there is no step or trial.
     - Every trial is rejected: the fallback step is made if it decreased the loss.
 
-    ``choose`` returns the direction to apply if that is not the direction searched.
+    From outside of the set of a path the step leads onto the set, without any trial.
+    ``choose`` tells the direction to apply if that is not the direction searched.
     """
-    finite = jnp.isfinite(origin.value) & jnp.isfinite(origin.slope)
+    finite = _usable(origin, choose)
     observed = Memories(
         parts.condition.observe(memories.condition, origin),
         parts.initial_step.observe(memories.initial_step, origin),
@@ -162,12 +237,16 @@ def take_step(
     proposal = parts.initial_step.propose(observed.initial_step, origin)
     proposal = _as_step_size(proposal, origin.value)
     descends = finite & _promises(origin, parts.path, proposal)
+    entry = _entry(origin, parts.path)
+    if entry is not None:
+        descends &= ~entry.outside
 
     wanted = parts.gate.should_search(observed.gate, origin)
     searched = descends & wanted
     problem = make_problem(value_fn, origin, parts, observed.condition)
     found = parts.search(problem, proposal, searched)
-    outcome = _outcome(origin, parts.path, found, descends)
+    moves = _moves(origin, finite, descends, proposal, choose)
+    outcome = _outcome(origin, parts.path, found, moves)
 
     new = Memories(
         parts.condition.commit(observed.condition, origin, outcome),
@@ -177,7 +256,8 @@ def take_step(
     for part, memory, old in zip(Memories._fields, new, memories, strict=True):
         require_like(part, memory, old)
     updates, outcome = _apply(origin, parts.path, outcome, choose)
-    return Step(updates, outcome, trees.select(finite, new, memories))
+    step = Step(updates, outcome, trees.select(finite, new, memories))
+    return _entered(entry, finite, step)
 
 
 def take_untested_step(
@@ -191,12 +271,17 @@ def take_untested_step(
 
     Losses that are not finite and directions of ascent give no step, as with a search.
     """
-    finite = jnp.isfinite(origin.value) & jnp.isfinite(origin.slope)
+    finite = _usable(origin, choose)
     observed = initial_step.observe(memory, origin)
     proposal = _as_step_size(initial_step.propose(observed, origin), origin.value)
     descends = finite & _promises(origin, path, proposal)
-    outcome = _outcome(origin, path, _untested(origin, proposal), descends)
+    entry = _entry(origin, path)
+    if entry is not None:
+        descends &= ~entry.outside
+    moves = _moves(origin, finite, descends, proposal, choose)
+    outcome = _outcome(origin, path, _untested(origin, proposal), moves)
     new = initial_step.commit(observed, origin, outcome)
     require_like("initial_step", new, memory)
     updates, outcome = _apply(origin, path, outcome, choose)
-    return Step(updates, outcome, trees.select(finite, new, memory))
+    step = Step(updates, outcome, trees.select(finite, new, memory))
+    return _entered(entry, finite, step)

@@ -134,19 +134,26 @@ def _directions(numbers: _Numbers, grad: Params, moments: MomentsState) -> Direc
 
         return jax.tree.map(leaf_direction, mean, v, grad)
 
+    def scaling() -> Params:
+        def leaf_scaling(v, like):
+            root = jnp.sqrt(v / correction) + numbers.eps
+            return (1 / root).astype(jnp.promote_types(v.dtype, jnp.real(like).dtype))
+
+        return jax.tree.map(leaf_scaling, v, grad)
+
     plain = along(grad, 1.0)
     if not numbers.has_momentum:
-        return Directions(plain, plain)
+        return Directions(plain, plain, scaling)
     momentum = along(moments.first_moment, 1 - numbers.b1**steps)
     if isinstance(numbers.search_b1, (int, float)) and not numbers.search_b1:
-        return Directions(plain, momentum)
+        return Directions(plain, momentum, scaling)
     if numbers.search_b1 is numbers.b1 or isinstance(numbers.search_b1, (int, float)):
-        return Directions(momentum, momentum)
+        return Directions(momentum, momentum, scaling)
     # Injected hyperparameters are arrays, whose value is not known here.
     searched = jax.tree.map(
         lambda p, m: jnp.where(numbers.search_b1 == 0, p, m), plain, momentum
     )
-    return Directions(searched, momentum)
+    return Directions(searched, momentum, scaling)
 
 
 def adam_moments(

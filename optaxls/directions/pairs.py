@@ -16,10 +16,20 @@ class Directions(NamedTuple):
     same object, the tested trial is the step taken. A pair whose second direction
     depends on the step size found may hold in ``applied`` what it is made from. Then
     the ``applied`` of ``two_directions`` makes it.
+
+    ``scaling`` is a function that returns the diagonal of the preconditioner, like
+    params, of which ``searched`` is minus the product with the gradient. None means 1.
+
+    Where ``usable`` is False, nothing is done: the batch counts as one whose loss is
+    not finite. With ``goes_on`` a step is made where ``searched`` is 0 too, of the
+    proposed size and without a search. Both are for two different directions.
     """
 
     searched: Params
     applied: Params
+    scaling: Callable[[], Params] | None = None
+    usable: jax.Array | bool = True
+    goes_on: bool = False
 
 
 def keep_state(
@@ -76,5 +86,7 @@ def as_searched(
       The direction, and whether it is the one that was tested.
     """
     tested = outcome.num_trials > 0
-    chosen = jax.tree.map(lambda s, a: jnp.where(tested, s, a), *directions)
+    chosen = jax.tree.map(
+        lambda s, a: jnp.where(tested, s, a), directions.searched, directions.applied
+    )
     return chosen, tested

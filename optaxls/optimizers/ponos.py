@@ -7,7 +7,9 @@ from optaxls.directions._conjugated import conjugated
 from optaxls.directions._sign import descent
 from optaxls.parts.conditions.nonmonotone import zhang_hager
 from optaxls.parts.initial_steps.polyak import polyak
+from optaxls.parts.paths.line import along_direction
 from optaxls.parts.searches.backtracking import backtracking
+from optaxls.parts.types import Path
 from optaxls.transforms.preconditioned import scale_by_preconditioned_search
 from optaxls.transforms.searched import scale_by_line_search
 
@@ -23,6 +25,7 @@ def _ponos_step(
     lower_bound: float,
     memory: bool,
     max_trials: int,
+    path: Path = along_direction,
 ) -> optax.GradientTransformationExtraArgs:
     """A nonmonotone line search that begins at the Polyak step, along any direction."""
     search = backtracking(decrease_factor, max_trials=max_trials)
@@ -33,7 +36,8 @@ def _ponos_step(
         max_step_size,
         memory=decrease_factor if memory else None,
     )
-    return scale_by_line_search(zhang_hager(c, decay), rule, search, name=name)
+    condition = zhang_hager(c, decay)
+    return scale_by_line_search(condition, rule, search, path=path, name=name)
 
 
 def ponos(
@@ -47,6 +51,7 @@ def ponos(
     lower_bound: float = 0.0,
     memory: bool = True,
     max_trials: int = 100,
+    path: Path = along_direction,
 ) -> optax.GradientTransformationExtraArgs:
     r"""SGD with a nonmonotone line search that starts at the Polyak step (PoNoS).
 
@@ -71,6 +76,7 @@ def ponos(
         made and ``accepted`` is False: a loss that may be negative needs its own.
       memory: whether the backtracks of past searches shorten the first trial.
       max_trials: >= 1, evaluations that a search may spend.
+      path: where a step leads. ``along_projection(...)`` is the projected method.
 
     Returns:
       An optimizer of gradients; ``update`` needs ``params``, ``value``, ``grad``,
@@ -97,7 +103,7 @@ def ponos(
     """
     step_rule = _ponos_step(
         "ponos", c, polyak_c, decrease_factor, decay,
-        min_step_size, max_step_size, lower_bound, memory, max_trials,
+        min_step_size, max_step_size, lower_bound, memory, max_trials, path,
     )  # fmt: skip
     return conjugated(optax.chain(descent(), step_rule))
 

@@ -10,7 +10,9 @@ from optaxls.directions._momentum import resting_trace
 from optaxls.directions._sign import descent
 from optaxls.optimizers._initial_steps import reset_rule
 from optaxls.parts.conditions.monotone import armijo, goldstein
+from optaxls.parts.paths.line import along_direction
 from optaxls.parts.searches.backtracking import backtracking
+from optaxls.parts.types import Path
 from optaxls.transforms.extragradient import scale_by_extragradient
 from optaxls.transforms.searched import scale_by_line_search
 
@@ -25,6 +27,7 @@ def sls(
     reset: str = "grow",
     max_step_size: float = math.inf,
     max_trials: int = 100,
+    path: Path = along_direction,
 ) -> optax.GradientTransformationExtraArgs:
     r"""SGD with the stochastic Armijo line search (SLS).
 
@@ -45,6 +48,7 @@ def sls(
         at the last one; "restart": at ``initial_step_size``.
       max_step_size: > 0, the longest first trial; none by default, as published.
       max_trials: >= 1, evaluations that a search may spend.
+      path: where a step leads. ``along_projection(...)`` is the projected method.
 
     Returns:
       An optimizer of gradients; ``update`` needs ``params``, ``value``, ``grad``,
@@ -70,7 +74,7 @@ def sls(
     """
     rule = reset_rule(reset, initial_step_size, growth, steps_per_epoch, max_step_size)
     search = backtracking(decrease_factor, max_trials=max_trials)
-    step_rule = scale_by_line_search(armijo(c), rule, search, name="sls")
+    step_rule = scale_by_line_search(armijo(c), rule, search, path=path, name="sls")
     return conjugated(optax.chain(descent(), step_rule))
 
 

@@ -30,13 +30,18 @@ class Origin(NamedTuple):
       params: ``w``.
       grad: gradient of the loss at ``w``, like params.
       direction: what is *added* to ``w``, like params.
-      value: loss at ``w``, scalar.
-      slope: ``<grad, direction>``, scalar; negative for descent.
+      value: loss at ``w``, scalar. Along a path with a ``prox`` its penalty is in it.
+      slope: ``<grad, direction>``, scalar; negative for descent. Along a path with a
+        ``prox``, the derivative of loss and penalty along the path.
       grad_sqnorm: ``||grad||^2``, scalar.
       direction_sqnorm: ``||direction||^2`` in the metric, scalar.
       lower_bound: lower bound of this batch's loss, or None if the caller gave none.
       value_rounding: rounding error from the summation of the loss, >= 0, in loss
         units. The error from the rounded params is not in it.
+      scaling: the diagonal of a preconditioner, like params: ``direction`` is minus
+        the gradient times it. None means 1. A path with a ``prox`` reads it.
+      reduced_grad: on a path with a ``prox``, the gradient of loss and penalty on the
+        free coordinates, like params; else None.
     """
 
     params: Params
@@ -48,10 +53,16 @@ class Origin(NamedTuple):
     direction_sqnorm: jax.Array
     lower_bound: jax.Array | None = None
     value_rounding: jax.Array | float = 0.0
+    scaling: Params | None = None
+    reduced_grad: Params | None = None
 
 
 class Displacement(NamedTuple):
-    """``w+ - w`` as a tree, ``<grad, w+ - w>`` and ``||w+ - w||^2``."""
+    """``w+ - w`` as a tree, ``<grad, w+ - w>`` and ``||w+ - w||^2``.
+
+    A penalty of the path is linearised by its change: ``linear_change`` is then
+    ``<grad, w+ - w> + h(w+) - h(w)``.
+    """
 
     updates: Params
     linear_change: jax.Array
@@ -229,16 +240,46 @@ class Gate(NamedTuple):
     observe: Callable[[Memory, Origin], Memory] = keep_memory
 
 
+class Proximal(NamedTuple):
+    """A penalty h on the params, by its proximal operator; one of ``optaxls.prox``.
+
+    Attributes:
+      prox: ``(params, step_size) -> params``, the smallest
+        ``h(x) + ||x - params||^2 / (2 step_size)``. Where ``separable``, ``step_size``
+        may also be a tree like params.
+      penalty: ``params -> ()``, h, in loss units; 0 for a set.
+      terms: ``params -> tree``, whose entries sum up to h. The change of h is computed
+        from the change of each. None: from the change of the sum.
+      domain: ``params -> params``, the projection onto the params whose h is finite.
+        None if these are all.
+      bounds: the same for bounds on single coordinates; None if there are none.
+      is_set: whether h is 0 on its domain. ``prox`` is then ``domain``.
+      separable: whether h is a sum over the coordinates.
+    """
+
+    prox: Callable[[Params, Any], Params]
+    penalty: Callable[[Params], jax.Array]
+    terms: Callable[[Params], Any] | None = None
+    domain: Callable[[Params], Params] | None = None
+    bounds: Callable[[Params], Params] | None = None
+    is_set: bool = False
+    separable: bool = False
+
+
 class Path(NamedTuple):
     """How a step size becomes a displacement of the params.
 
     ``displace`` is called with positive step sizes only: the engine makes a step of 0.
     ``predicted_slope`` gives the change of the loss that the displacement promises, per
     unit of the step size. Where it is not negative, no step is made.
+
+    With a ``prox`` the loss that is tested has its penalty in it. Params outside of its
+    domain are first moved into that, by a step that is not searched.
     """
 
     displace: Callable[[Origin, jax.Array], Displacement]
     predicted_slope: Callable[[Origin, jax.Array], jax.Array]
+    prox: Proximal | None = None
 
 
 class Problem(NamedTuple):

@@ -1,7 +1,6 @@
 """The loss of a large batch, a micro-batch at a time."""
 
 import functools
-from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -10,64 +9,8 @@ import jax.numpy as jnp
 
 from optaxls._core import checks, trees
 from optaxls._core.loss import as_scalar
+from optaxls._core.splitting import checked_split, split_flags
 from optaxls.parts.types import Params
-
-
-def _is_array(leaf: Any) -> bool:
-    """Whether a leaf has axes; numbers, strings and functions are never split."""
-    return getattr(leaf, "ndim", 0) > 0
-
-
-def _may_be_key(leaf: Any) -> bool:
-    """Whether a leaf is a typed key, or looks like a ``jax.random.PRNGKey``."""
-    legacy = leaf.dtype == jnp.uint32 and leaf.shape in ((2,), (4,))
-    return trees.is_key(leaf) or legacy
-
-
-def _arrays(tree: Any) -> list[Any]:
-    return [leaf for leaf in jax.tree.leaves(tree) if _is_array(leaf)]
-
-
-def _guessed(args: tuple, number: int) -> list[bool]:
-    """Marks every array to be split, or raises where that may be wrong."""
-    arrays = _arrays(args)
-    lengths = Counter(leaf.shape[0] for leaf in arrays)
-    suspects = [leaf for leaf in arrays if _may_be_key(leaf)]
-    if len(lengths) <= 1 and not suspects:
-        return [_is_array(leaf) for leaf in jax.tree.leaves(args)]
-    (usual, _), *_ = lengths.most_common()
-
-    def is_data(leaf: Any) -> bool:
-        return leaf.shape[0] == usual and not _may_be_key(leaf)
-
-    guess = tuple(bool(_arrays(a)) and all(map(is_data, _arrays(a))) for a in args)
-    doubt = (
-        f"one of {suspects[0].dtype}{list(suspects[0].shape)} may be a random key"
-        if suspects
-        else f"their shapes are {', '.join(str(leaf.shape) for leaf in arrays)}"
-    )
-    raise ValueError(
-        "accumulate: which arguments hold one entry per example cannot be known: "
-        f"{doubt}. Say it, such as accumulate(loss_fn, {number}, split={guess})."
-    )
-
-
-def _told(split: Any, args: tuple) -> list[bool]:
-    """Spreads ``split`` over all leaves of the arguments."""
-    try:
-        spread = jax.tree.map(
-            lambda flag, arg: jax.tree.map(lambda _: flag, arg), split, args
-        )
-    except ValueError as error:
-        raise ValueError(
-            "accumulate: split must be one bool, or a tuple with a bool or a tree of "
-            f"bools for each of the {len(args)} arguments after params, got {split!r}"
-        ) from error
-    flags = jax.tree.leaves(spread)
-    return [
-        flag and _is_array(leaf)
-        for flag, leaf in zip(flags, jax.tree.leaves(args), strict=True)
-    ]
 
 
 def _micro_batches(leaves: list, flags: list[bool], number: int) -> dict:
@@ -149,14 +92,6 @@ def _weighted_mean(micro_loss: Callable, data: dict, weights: jax.Array | None) 
     return (mean, aux) if has_aux else mean
 
 
-def _checked_split(split: Any) -> Any:
-    if split is not None:
-        for flag in jax.tree.leaves(split, is_leaf=lambda leaf: leaf is None):
-            if not isinstance(flag, bool):
-                raise ValueError(f"split must hold bools alone, got {flag!r}")
-    return tuple(split) if isinstance(split, list) else split
-
-
 def accumulate(
     loss_fn: Callable[..., Any],
     num_micro_batches: int,
@@ -218,14 +153,13 @@ def accumulate(
       loss and trials are those of one micro-batch.
     """
     checks.require_integer("num_micro_batches", num_micro_batches, 1)
-    split = _checked_split(split)
+    split = checked_split(split)
     if weight_fn is not None and not callable(weight_fn):
         raise ValueError(f"weight_fn must be a function or None, got {weight_fn!r}")
 
     def accumulated(params: Params, *args: Any) -> Any:
         leaves, treedef = jax.tree.flatten(args)
-        told = split is not None
-        flags = _told(split, args) if told else _guessed(args, num_micro_batches)
+        flags = split_flags("accumulate", split, args, f"loss_fn, {num_micro_batches}")
         data = _micro_batches(leaves, flags, num_micro_batches)
 
         def micro_args(slices: dict) -> tuple:

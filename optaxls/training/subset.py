@@ -48,8 +48,9 @@ def _frozen(mask: Any, params: Params) -> Any:
 
 
 # Update arguments that are functions of params, and those that are like params.
-_FUNCTIONS = ("value_fn", "grad_fn", "curvature_value_fn", "predict_fn")
-_GRADIENTS = ("grad", "example_grads", "snapshot_grad")
+_FUNCTIONS = ("value_fn", "curvature_value_fn", "predict_fn")
+_GRADIENTS = ("grad", "example_grads", "sample_grads", "snapshot_grad")
+_GRADIENT_FUNCTIONS = ("grad_fn", "example_grad_fn")
 
 
 def _where(frozen: Any, held: Params, tree: Params) -> Params:
@@ -80,14 +81,19 @@ def _of_the_subset(
         return lambda at, *more: function(_where(frozen, params, at), *more)
 
     found = dict(extra)
-    for name in _FUNCTIONS:
+    for name in (*_FUNCTIONS, *_GRADIENT_FUNCTIONS):
         if found.get(name) is not None and params is not None:
             found[name] = held(found[name])
     for name in _GRADIENTS:
         if found.get(name) is not None:
             found[name] = _zeroed(frozen, found[name])
-    if (grad_fn := found.get("grad_fn")) is not None:
-        found["grad_fn"] = lambda at, *more: _zeroed(frozen, grad_fn(at, *more))
+
+    def zeroed(grad_fn: Callable[..., Params]) -> Callable[..., Params]:
+        return lambda at, *more: _zeroed(frozen, grad_fn(at, *more))
+
+    for name in _GRADIENT_FUNCTIONS:
+        if found.get(name) is not None:
+            found[name] = zeroed(found[name])
     return found
 
 

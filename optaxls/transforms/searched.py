@@ -8,7 +8,7 @@ import optax
 from optaxls._core import checks, trees
 from optaxls._core.arguments import descent_direction, prepared_direction
 from optaxls._core.loss import scalar_value_fn
-from optaxls._engine.origin import make_origin, turned_downhill
+from optaxls._engine.origin import make_origin, on_path, turned_downhill
 from optaxls._engine.parts import Parts, init_memories
 from optaxls._engine.state import first_state, memories_of, next_state, require_parts
 from optaxls._engine.step import Applied, Choose, Step, take_step
@@ -55,10 +55,10 @@ def _reversed_where(sign: jax.Array, choose: Choose | None) -> Choose | None:
         return None
 
     def chosen(outcome: Outcome) -> Applied:
-        direction, tested = choose(outcome)
+        direction, tested = choose.apply(outcome)
         return Applied(trees.scale(sign, direction), tested)
 
-    return chosen
+    return choose._replace(apply=chosen)
 
 
 def _signed(step: Step, sign: jax.Array) -> Step:
@@ -66,6 +66,12 @@ def _signed(step: Step, sign: jax.Array) -> Step:
     applied = step.outcome.applied
     applied = applied._replace(step_size=sign * applied.step_size)
     return step._replace(outcome=step.outcome._replace(applied=applied))
+
+
+def _require_uphill(uphill: Any, path: Path) -> None:
+    checks.require_choice("uphill", uphill, ("stop", "flip"))
+    if path.prox is not None:
+        checks.require_choice("uphill, along a path with a prox,", uphill, ("stop",))
 
 
 def scale_by_line_search(
@@ -91,8 +97,8 @@ def scale_by_line_search(
       condition: when a trial is good enough, such as ``armijo()``.
       initial_step: which step size to try first, such as ``grow()``.
       search: how to go on from a rejected trial, such as ``backtracking()``.
-      path: how a step size becomes a displacement of the params; by default they move
-        along the straight line.
+      path: how a step size becomes a displacement of the params: ``along_direction``,
+        the straight line, ``along_prox(...)`` or ``along_projection(...)``.
       gate: whether to search at this step, or to take the proposed step size untested.
       fallback_step: >= 0, a step size. A search that spent its budget evaluates it
         once more, cut to what it would have tried next. ``num_trials`` counts that
@@ -102,7 +108,8 @@ def scale_by_line_search(
         >= 0. None is the Euclidean one, the sum of squares. Parts that divide by the
         length of a direction, such as ``polyak``, read it.
       uphill: what is done with a direction that climbs (slope > 0). "stop": no step.
-        "flip": its other side is searched, and ``step_size`` is negative.
+        "flip": its other side is searched, and ``step_size`` is negative. It is not
+        defined along a path with a ``prox``.
       name: the optimizer that error messages name.
 
     Returns:
@@ -155,9 +162,9 @@ def scale_by_line_search(
       Vaswani et al. 2019, arXiv:1905.09997, Algorithm 1. Each part names its source.
     """
     checks.require("fallback_step", fallback_step, "[0, inf)")
-    checks.require_choice("uphill", uphill, ("stop", "flip"))
     parts = Parts(condition, initial_step, search, path, gate, fallback_step)
     require_parts(parts)
+    _require_uphill(uphill, path)
 
     def take(loss: ValueFn, origin: Origin, state: Any, choose: Any) -> Step:
         if uphill == "stop":
@@ -182,6 +189,7 @@ def scale_by_line_search(
         value_fn: Any = None,
         lower_bound: Any = None,
         choose: Any = None,
+        scaling: Any = None,
         **extra: Any,
     ) -> tuple[Params, LineSearchState]:
         del extra
@@ -189,6 +197,7 @@ def scale_by_line_search(
             name, updates, params, value, grad, value_fn=value_fn
         )
         origin = make_origin(params, grad, updates, value, lower_bound, metric)
+        origin = on_path(origin, path, scaling)
         loss = scalar_value_fn(value_fn, origin.value.dtype)
         step = take(loss, origin, state, choose)
         return step.updates, next_state(step, step.memories, origin, state)
@@ -268,6 +277,7 @@ def line_search(
         memories = trees.fresh(init_memories(parts, params))
     direction = descent_direction(direction, grad)
     origin = make_origin(params, grad, direction, value, lower_bound, metric)
+    origin = on_path(origin, path)
     loss = scalar_value_fn(value_fn, origin.value.dtype)
     step = take_step(loss, origin, memories, parts)
     return LineSearchResult(

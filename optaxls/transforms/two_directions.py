@@ -12,6 +12,7 @@ from optaxls._core.arguments import (
     require_same_leaves,
 )
 from optaxls._core.reports import find_reports
+from optaxls._engine.step import Applied, Choose
 from optaxls.directions.pairs import DirectionPair, Directions, with_momentum
 from optaxls.parts.types import Outcome, Params
 
@@ -112,9 +113,16 @@ def two_directions(
         directions, pair_state = pair.update(updates, state.pair, params, **given)
         choose = None
         if directions.applied is not directions.searched:
-            choose = lambda outcome: applied(directions, outcome)  # noqa: E731
+            choose = Choose(
+                lambda outcome: Applied(*applied(directions, outcome)),
+                directions.usable,
+                directions.goes_on,
+            )
+        given_rule = {"choose": choose, **given}
+        if directions.scaling is not None:
+            given_rule["scaling"] = directions.scaling
         moved, rule_state = rule.update(
-            directions.searched, state.step_rule, params, choose=choose, **given
+            directions.searched, state.step_rule, params, **given_rule
         )
         report = find_reports(rule_state)[-1]
         told = pair.tell(pair_state, moved, report, params, **given)

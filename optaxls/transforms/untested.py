@@ -13,7 +13,8 @@ from optaxls._core.arguments import (
     require_arguments,
     require_same_leaves,
 )
-from optaxls._engine.origin import make_origin
+from optaxls._core.reports import tell_path
+from optaxls._engine.origin import make_origin, on_path
 from optaxls._engine.parts import Memories
 from optaxls._engine.state import first_state, next_state, require_part
 from optaxls._engine.step import take_untested_step
@@ -36,8 +37,8 @@ def scale_by_initial_step(
 
     Args:
       initial_step: what proposes the step size, such as ``polyak()``.
-      path: how a step size becomes a displacement of the params; by default they move
-        along the straight line.
+      path: how a step size becomes a displacement of the params: ``along_direction``,
+        the straight line, ``along_prox(...)`` or ``along_projection(...)``.
       metric: ``(params, displacement) -> ()``, the squared length of a displacement,
         >= 0. None is the Euclidean one, the sum of squares. An initial step that
         divides by the length of a direction reads it.
@@ -80,6 +81,7 @@ def scale_by_initial_step(
     require_part("path", path)
 
     def init(params: Params) -> LineSearchState:
+        tell_path(path)
         memories = Memories((), initial_step.init(params), ())
         return first_state(name, memories, params)
 
@@ -92,6 +94,7 @@ def scale_by_initial_step(
         grad: Any = None,
         lower_bound: Any = None,
         choose: Any = None,
+        scaling: Any = None,
         **extra: Any,
     ) -> tuple[Params, LineSearchState]:
         del extra
@@ -107,6 +110,7 @@ def scale_by_initial_step(
         else:
             updates = descent_direction(updates, grad)
         origin = make_origin(params, grad, updates, value, lower_bound, metric)
+        origin = on_path(origin, path, scaling)
         step = take_untested_step(
             origin, state.initial_step, initial_step, path, choose
         )

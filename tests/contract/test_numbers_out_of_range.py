@@ -36,12 +36,23 @@ DAMPING = ("damping", EPS, "[0, inf)")
 CG = ("max_cg_steps", COUNT, ">= 1")
 MEMORY = ("memory_size", COUNT, ">= 1")
 FORCING = ("forcing", WEIGHT, "[0, 1)")
+FUNCTIONS = ("num_functions", COUNT, ">= 1")
+FINITE_SUM = [
+    FUNCTIONS,
+    ("l2", EPS, "[0, inf)"),
+    ("lipschitz", POSITIVE[:4] + ["1", True], "(0, inf)"),
+    ("initial_lipschitz", POSITIVE, "(0, inf)"),
+]
+THIRD = ("step_fraction", [0, -1, 1.5, math.nan, "1"], "(0, 1]")
+TABLE = ("max_bytes", [0, -1, math.nan, "1"], "(0, inf]")
 GROWING = [EPOCH, RATE, FIRST, LARGEST, RESET]
 
 NEWTON = [DAMPING, C, DECREASE, TRIALS, EPOCH, RATE, RESET, LARGEST]
 
 _ip = functools.partial
 _constant = optaxls.constant(1.0)
+
+NOT_WEIGHTS = [-1.0, math.nan, math.inf, "1"]
 
 RULES = {
     "armijo": (optaxls.armijo, [C]),
@@ -222,6 +233,18 @@ RULES = {
             ("restart", ["gradient", None, 2], "False"),
         ],
     ),
+    "sag": (_ip(optaxls.sag, num_functions=3), [*FINITE_SUM, TABLE]),
+    "saga": (_ip(optaxls.saga, num_functions=3), [*FINITE_SUM, THIRD, TABLE]),
+    "svrg": (
+        _ip(optaxls.svrg, num_functions=3),
+        [*FINITE_SUM, THIRD, ("steps_per_snapshot", [0, 1.5, "2", True], ">= 1")],
+    ),
+    "loopless_svrg": (
+        _ip(optaxls.loopless_svrg, num_functions=3),
+        [*FINITE_SUM, THIRD, ("seed", [-1, 0.5, None], ">= 0")]
+        + [("snapshot_probability", [0, 1.5, math.nan, "1"], "(0, 1]")],
+    ),
+    "table_bytes": (_ip(optaxls.table_bytes, jnp.ones(2)), [FUNCTIONS]),
     "scale_by_plane": (optaxls.scale_by_plane, [("max_newton_steps", COUNT, ">= 1")]),
     "multidimensional_backtracking": (
         optaxls.multidimensional_backtracking,
@@ -232,6 +255,33 @@ RULES = {
     "accelerated_search": (
         _ip(optaxls.accelerated_sgd, growth_constant=2.0, smoothness=None),
         [FIRST, DECREASE, RATE],
+    ),
+    "prox_sgd": (
+        _ip(optaxls.prox_sgd, optaxls.prox.l1(0.1), steps_per_epoch=1.0),
+        [C, DECREASE, RATE, FIRST, TRIALS],
+    ),
+    "prox_adam": (
+        _ip(optaxls.prox_adam, optaxls.prox.l1(0.1), steps_per_epoch=1.0),
+        [C, B1, B2, DECREASE, RATE, FIRST],
+    ),
+    "fista": (
+        _ip(optaxls.fista, optaxls.prox.l1(0.1)),
+        [FIRST, DECREASE, TRIALS, ("slack", GROWTH, "[1, inf)")],
+    ),
+    "grow_when_slack": (
+        optaxls.grow_when_slack,
+        [FIRST, RATE, ("slack", GROWTH, "[1, inf)")],
+    ),
+    "prox.l1": (optaxls.prox.l1, [("weight", NOT_WEIGHTS, "[0, inf)")]),
+    "prox.l2": (optaxls.prox.l2, [("weight", NOT_WEIGHTS, "[0, inf)")]),
+    "prox.nuclear": (optaxls.prox.nuclear, [("weight", NOT_WEIGHTS, "[0, inf)")]),
+    "prox.group_l2": (
+        _ip(optaxls.prox.group_l2, axis=0),
+        [("weight", NOT_WEIGHTS, "[0, inf)")],
+    ),
+    "prox.l1_ball": (
+        optaxls.prox.l1_ball,
+        [("radius", [0, -1.0, math.nan, "1"], "(0, inf]")],
     ),
     "accumulate": (
         _ip(optaxls.accumulate, lambda params: 0.0),

@@ -25,8 +25,8 @@ def test_all_missing_arguments_are_named_at_once_and_the_whole_call():
 
 
 def test_an_argument_without_an_example_is_named_too():
-    with pytest.raises(TypeError, match=r"needs 'index'.*params, index=\.\.\.\)"):
-        require_arguments("rule", index=None)
+    with pytest.raises(TypeError, match=r"needs 'key'.*params, key=\.\.\.\)"):
+        require_arguments("rule", key=None)
 
 
 # What value_fn returns in place of a loss, and how the error calls it.

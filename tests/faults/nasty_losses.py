@@ -18,10 +18,18 @@ import optax
 
 import optaxls
 from tests.contract.fast_rows import ROWS as FAST_ROWS
+from tests.contract.posterior_rows import ROWS as POSTERIOR_ROWS
 from tests.problems import ALIASES
+from tests.rows import VARIANTS
 
-# Where a direction that climbs is flipped, other promises hold: test_uphill.py.
-ROWS = ALIASES | {name: row for name, row in FAST_ROWS.items() if name != "flipped"}
+# Where a direction that climbs is flipped, other promises hold: test_uphill.py. What
+# differs from another row by its memory or its reset is here, other variants are not.
+_LEFT_OUT = VARIANTS - {"sls_keep", "ponos_forgetful", "sls_polyak"} | {"flipped"}
+ROWS = {
+    name: row
+    for name, row in (ALIASES | FAST_ROWS | POSTERIOR_ROWS).items()
+    if name not in _LEFT_OUT
+}
 
 SIZE, WARM, NASTY, GOOD = 6, 4, 6, 60
 LENGTH = WARM + NASTY + GOOD

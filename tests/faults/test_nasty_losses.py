@@ -191,7 +191,7 @@ def reference(name: str, records: Record) -> np.ndarray:
 SEARCHED_BY_LOSS = [
     _combination(name, _TREE_OF[name])
     for name in SEARCHING
-    if name != "sls_extragradient"
+    if name in ROWS and name != "sls_extragradient"
 ]
 
 

@@ -21,14 +21,11 @@ import optaxls
 # One of each kind: the contract makes the same promises of every optimizer.
 OPTIMIZERS = {
     "sls": {"steps_per_epoch": 10.0},
-    "sls_extragradient": {"steps_per_epoch": 10.0},
-    "sps": {"c": 0.5},
     "ponos": {"decay": 0.5},
     # With momentum: without it the first moment is left out of the state, which an
     # injected (traced) b1 cannot decide, so that the states would differ by it.
     "adam_sls": {"steps_per_epoch": 10.0, "b1": 0.9},
     "auto": {},
-    "sign_descent": {"learning_rate": 1e-4},
     "stochastic_lbfgs": {},
 }
 

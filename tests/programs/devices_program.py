@@ -18,6 +18,7 @@ from jax.sharding import PartitionSpec as P
 
 import optaxls
 from optaxls.diagnostics import gradient_sample
+from tests.contract.finite_sum_rows import ROWS as FINITE_SUMS
 
 STEPS = 6
 LAYOUTS = ("data parallel", "sharded params")
@@ -59,7 +60,7 @@ OPTIMIZERS = {
     "multidimensional": lambda: optaxls.multidimensional_backtracking(
         initial_step_size=1.0
     ),
-}
+} | {name: row.make for name, row in FINITE_SUMS.items()}
 COLLECTIVE = re.compile(
     r"= (\S+) (all-reduce|all-gather|reduce-scatter|all-to-all|collective-permute)"
     r"(?:-start)?\("

@@ -6,6 +6,8 @@ import re
 import optaxls
 import optaxls.diagnostics
 import optaxls.flax
+import optaxls.linear
+import optaxls.prox
 from tests.structure.source import (
     FILES,
     MODULES,
@@ -18,7 +20,7 @@ from tests.structure.still import EXPORTED_FROM_PRIVATE, INNER_BUT_PUBLIC
 
 EXPORTED = {
     name
-    for module in ("", "diagnostics")
+    for module in ("", "diagnostics", "linear", "prox")
     for node in syntax(MODULES[module]).body
     for name in [alias.asname for alias in getattr(node, "names", [])]
 } | {name for name in defined(FILES["flax"]) if not name.startswith("_")}
@@ -43,7 +45,14 @@ def test_what_is_not_exported_begins_with_an_underscore():
 
 def test_what_is_exported_lies_in_no_private_file():
     found = set()
-    for package in (optaxls, optaxls.diagnostics, optaxls.flax):
+    packages = (
+        optaxls,
+        optaxls.diagnostics,
+        optaxls.flax,
+        optaxls.linear,
+        optaxls.prox,
+    )
+    for package in packages:
         for name, thing in vars(package).items():
             module = getattr(thing, "__module__", "") or ""
             if name.startswith("_") or inspect.ismodule(thing):
@@ -54,7 +63,7 @@ def test_what_is_exported_lies_in_no_private_file():
 
 
 def test_every_exported_name_is_exported_under_its_own_name():
-    for module in ("", "diagnostics"):
+    for module in ("", "diagnostics", "linear", "prox"):
         for node in syntax(MODULES[module]).body:
             for alias in getattr(node, "names", []):
                 assert alias.asname == alias.name, f"{module}: {alias.name}"

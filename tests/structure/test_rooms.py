@@ -13,6 +13,7 @@ FAMILIES = {
     "parts.initial_steps",
     "parts.searches",
     "parts.paths",
+    "parts.proximal",
     "parts.gates",
 }
 # What each room may import, beside itself. Families of parts never import each other.
@@ -24,7 +25,9 @@ BELOW = (
 BELOW["directions"] = BELOW["_engine"] | {"_engine"}
 BELOW["transforms"] = BELOW["directions"] | {"directions"}
 BELOW["optimizers"] = BELOW["transforms"] | {"transforms"}
+BELOW["linear"] = BELOW["_engine"] | {"_engine"}
 BELOW["training"] = _CORE
+BELOW["prox"] = {"parts.types", "parts.proximal"}
 BELOW["flax"] = _CORE | {"training"}
 BELOW["diagnostics"] = BELOW["optimizers"] | {"optimizers", "training"}
 BELOW["diagnostics.doctor"] = BELOW["diagnostics"] | {"diagnostics"}
@@ -100,7 +103,8 @@ def reached(start: str) -> set[str]:
 def test_importing_the_package_imports_neither_flax_nor_the_diagnostics():
     modules = reached("")
     assert "optimizers.auto" in modules
-    assert not {m for m in modules if m.split(".")[0] in ("flax", "diagnostics")}
+    apart = ("flax", "diagnostics", "linear")
+    assert not {m for m in modules if m.split(".")[0] in apart}
     outside = {name.split(".")[0] for m in modules for name in imported(MODULES[m])}
     assert not outside & {"flax", "matplotlib"}
 
@@ -108,7 +112,7 @@ def test_importing_the_package_imports_neither_flax_nor_the_diagnostics():
 def test_the_packages_inside_export_nothing():
     """Else a name may stand before the module of the same name."""
     for name, path in MODULES.items():
-        if path.name == "__init__.py" and name not in ("", "diagnostics"):
+        if path.name == "__init__.py" and name not in ("", "diagnostics", "linear"):
             text = path.read_text()
             assert "import" not in text, f"{path.relative_to(PACKAGE)}: {text}"
 

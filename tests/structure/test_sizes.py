@@ -92,7 +92,8 @@ def test_examples_import_public_names_only():
         for name in imported(path):
             parts = name.split(".")
             if parts[0] == "optaxls":
-                allowed = len(parts) <= 2 or parts[1] in ("flax", "diagnostics")
+                inner = ("flax", "diagnostics", "linear")
+                allowed = len(parts) <= 2 or parts[1] in inner
                 assert allowed and not any(p.startswith("_") for p in parts), name
 
 

@@ -213,3 +213,35 @@ def test_a_part_of_ones_own_is_told_what_was_searched():
 def test_a_rule_without_a_step_size_is_refused(rule):
     with pytest.raises(TypeError, match="step_rule must hold scale_by_line_search"):
         optaxls.two_directions(told_pair(), rule).init(W)
+
+
+def resting(usable, goes_on):
+    """Nothing to search along, and a second direction all the same."""
+
+    def update(grads, state, params, **extra):
+        return optaxls.Directions(
+            0 * grads, -grads, usable=usable, goes_on=goes_on
+        ), state
+
+    return optaxls.DirectionPair(lambda params: (), update)
+
+
+@pytest.mark.parametrize("search", [True, False])
+@pytest.mark.parametrize(
+    ("usable", "goes_on", "moved"),
+    [(True, True, -1.0), (True, False, 0.0), (jnp.array(False), True, 0.0)],
+)
+def test_a_pair_may_go_on_where_nothing_is_searched(search, usable, goes_on, moved):
+    rule = optaxls.scale_by_initial_step(optaxls.constant(0.5))
+    if search:
+        first = optaxls.grow(0.5, 1.0)
+        rule = optaxls.scale_by_line_search(optaxls.armijo(0.5), first)
+    tx = optaxls.two_directions(resting(usable, goes_on), rule)
+    w = jnp.array([2.0])
+    updates, state = tx.update(
+        w, tx.init(w), w, value=jnp.array(2.0), grad=w, value_fn=jnp.sum
+    )
+    assert updates == moved
+    report = optaxls.metrics(state)
+    assert report["accepted"] == (moved != 0) and report["num_trials"] == 0
+    assert report["step_size"] == -moved / 2

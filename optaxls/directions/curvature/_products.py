@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
 
 from optaxls._core import trees
 from optaxls._core.loss import scalar_value_fn
@@ -76,3 +77,10 @@ def gauss_newton_product(
     backward = jax.linear_transpose(forward, reals)
     bend = _derivative(prediction_loss_fn, predicted, dtype)
     return lambda vector: backward(bend(forward(vector)))[0]
+
+
+def matrix_of(product: Product, like: Reals) -> jax.Array:
+    """The matrix whose products with vectors ``like`` these are, column by column."""
+    flat, unravel = ravel_pytree(like)
+    identity = jnp.eye(len(flat), dtype=flat.dtype)
+    return jax.vmap(lambda one: ravel_pytree(product(unravel(one)))[0])(identity)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
 from optaxls._core import checks, trees
-from optaxls.directions.curvature._products import Product, Reals
+from optaxls.directions.curvature._products import Product, Reals, matrix_of
 from optaxls.parts.searches._loop import while_loop
 
 
@@ -161,7 +161,7 @@ def dense(
     """Solves by the factors of a matrix, by its eigenvalues where it is indefinite."""
     flat, unravel = ravel_pytree(right)
     identity = jnp.eye(len(flat), dtype=flat.dtype)
-    columns = jax.vmap(lambda one: ravel_pytree(product(unravel(one)))[0])(identity)
+    columns = matrix_of(product, right)
     matrix = (columns + columns.T) / 2
     if max(eps) > jnp.finfo(matrix.dtype).eps:
         # In bfloat16 columns are off by this much: no smaller curvature is trusted.

@@ -82,7 +82,8 @@ def _climb(memory: HindsightMemory, origin: Origin) -> jax.Array:
     """
     dtype = memory.climb.dtype
     offset = trees.difference(origin.params, memory.mean_params)
-    slope, size = trees.inner_and_abs(origin.grad, offset, dtype)
+    grad = origin.grad if origin.reduced_grad is None else origin.reduced_grad
+    slope, size = trees.inner_and_abs(grad, offset, dtype)
     # Without any offset rounding has undone the steps: they were too short.
     return jnp.where(size > 0, slope / jnp.where(size > 0, size, 1), -1)
 

@@ -13,8 +13,8 @@ from optaxls._core import checks, trees
 from optaxls._core.arguments import require_arrays
 from optaxls._core.loss import as_scalar, value_and_grad
 from optaxls.parts.types import Params, ValueFn
+from optaxls.training.deterministic.minimize import minimize
 from optaxls.training.metrics import metrics
-from optaxls.training.minimize import minimize
 from optaxls.training.step import StepResult
 
 

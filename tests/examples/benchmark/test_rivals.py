@@ -158,7 +158,7 @@ def test_the_distance_come_so_far_sets_the_step():
 
 def test_embeddings_heads_first_convolutions_and_vectors_are_not_hidden():
     def hidden(name: str) -> set[str]:
-        params = TASKS[name]().init(jax.random.key(0))
+        params = jax.eval_shape(TASKS[name]().init, jax.random.key(0))
         paths, _ = jax.tree_util.tree_flatten_with_path(roles.labels(params))
         return {
             jax.tree_util.keystr(path, simple=True, separator="/")

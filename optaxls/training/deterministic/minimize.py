@@ -12,10 +12,18 @@ from jax.core import Tracer
 
 from optaxls._core import checks, trees
 from optaxls._core.arguments import require_arrays
-from optaxls._core.loss import as_scalar, unknown_value, value_and_grad
+from optaxls._core.loss import unknown_value
 from optaxls._core.reports import known_value_and_grad, num_trials
 from optaxls.parts.types import Params, ValueFn
 from optaxls.training._update import updated
+from optaxls.training.deterministic._optimality import (
+    Objective,
+    evaluate,
+    loss_and_grad,
+    objective_of,
+    optimality,
+    penalty_at,
+)
 
 # Steps in a row without a finite loss or without any change of the params.
 _MOST_IDLE = 3
@@ -105,54 +113,38 @@ class MinimizeProgress(NamedTuple):
     history: MinimizeHistory
 
 
-def _optimality(grad: Params, dtype: Any) -> jax.Array:
-    """The largest absolute entry of the gradient, NaN if an entry is."""
-    entries = [
-        jnp.max(jnp.abs(leaf), initial=0).astype(dtype)
-        for leaf in trees.inexact_leaves(grad)
-    ]
-    return functools.reduce(jnp.maximum, entries, jnp.zeros((), dtype))
-
-
-def _evaluate(value_fn: ValueFn, params: Params) -> tuple[jax.Array, Params]:
-    def loss(at: Params) -> jax.Array:
-        return as_scalar(value_fn(at), trees.scalar_dtype(at), "what value_fn returns")
-
-    return value_and_grad(loss, params, False)
-
-
 def _evaluated(
-    value_fn: ValueFn, params: Params, known: tuple[Any, Any] | None, like: Any
+    objective: Objective, params: Params, known: tuple[Any, Any] | None, like: Any
 ) -> tuple[jax.Array, Params, Any]:
     """Returns loss, gradient and the number of evaluations for them, 0 or 1.
 
     ``known`` is what the search found. ``like`` has the dtypes of loss and gradient.
     """
     if known is None:
-        return *_evaluate(value_fn, params), 1
+        return *evaluate(objective, params), 1
     missing = ~jnp.isfinite(known[0])
 
     # A loop of at most one round. Under vmap a branch would evaluate at every step.
-    def evaluate(carry: Any) -> Any:
-        return _evaluate(value_fn, params), jnp.zeros_like(missing)
+    def evaluated(carry: Any) -> Any:
+        return evaluate(objective, params), jnp.zeros_like(missing)
 
     start = trees.cast_like(known, like), missing
-    found, _ = jax.lax.while_loop(lambda carry: carry[1], evaluate, start)
+    found, _ = jax.lax.while_loop(lambda carry: carry[1], evaluated, start)
     return *found, missing.astype(jnp.int32)
 
 
 def _start(
-    value_fn: ValueFn, optimizer: Any, max_steps: int, begin: tuple[Params, Any]
+    objective: Objective, optimizer: Any, max_steps: int, begin: tuple[Params, Any]
 ) -> MinimizeProgress:
     params, opt_state = trees.fresh(begin[0]), begin[1]
     opt_state = optimizer.init(params) if opt_state is None else opt_state
-    value, grad = _evaluate(value_fn, params)
-    optimality = _optimality(grad, value.dtype)
+    value, grad = evaluate(objective, params)
+    largest = optimality(objective, params, grad, value.dtype)
     none = jnp.zeros((), jnp.int32)
     unknown = jnp.full(max_steps + 1, unknown_value(value))
     history = MinimizeHistory(
         unknown.at[0].set(value),
-        unknown.at[0].set(optimality),
+        unknown.at[0].set(largest),
         jnp.zeros(max_steps + 1, jnp.int32).at[0].set(1),
     )
     return MinimizeProgress(
@@ -160,13 +152,13 @@ def _start(
         trees.fresh(opt_state),
         value,
         grad,
-        optimality,
+        largest,
         num_steps=none,
         num_evaluations=none + 1,
         num_idle=none,
         num_flat=none,
         least_value=value,
-        least_optimality=optimality,
+        least_optimality=largest,
         num_trials=none,
         history=history,
     )
@@ -207,29 +199,30 @@ def _counted(old: MinimizeProgress, new: MinimizeProgress) -> MinimizeProgress:
 
 
 def _advance(
-    value_fn: ValueFn, optimizer: Any, progress: MinimizeProgress
+    objective: Objective, optimizer: Any, progress: MinimizeProgress
 ) -> MinimizeProgress:
     """One step of the optimizer, and what is true at its end."""
     params, opt_state = updated(
         optimizer,
         progress.params,
         progress.opt_state,
-        value=progress.value,
+        # The path of the optimizer adds the penalty itself.
+        value=progress.value - penalty_at(objective, progress.params),
         grads=progress.grad,
-        value_fn=value_fn,
-        grad_fn=lambda at, *_: _evaluate(value_fn, at)[1],
+        value_fn=objective.value_fn,
+        grad_fn=lambda at, *_: loss_and_grad(objective.value_fn, at)[1],
         further={},
     )
     opt_state = trees.cast_like(opt_state, progress.opt_state)
     known, like = known_value_and_grad(opt_state), (progress.value, progress.grad)
-    value, grad, extra = _evaluated(value_fn, params, known, like)
+    value, grad, extra = _evaluated(objective, params, known, like)
     trials = num_trials(opt_state)
     new = progress._replace(
         params=params,
         opt_state=opt_state,
         value=value,
         grad=grad,
-        optimality=_optimality(grad, value.dtype),
+        optimality=optimality(objective, params, grad, value.dtype),
         num_steps=progress.num_steps + 1,
         num_evaluations=progress.num_evaluations + extra + trials,
         num_trials=progress.num_trials + trials,
@@ -276,10 +269,11 @@ def _result(
 def _run(
     value_fn: ValueFn, optimizer: Any, max_steps: int, begin: tuple, tolerance: Any
 ) -> MinimizeResult:
+    objective = objective_of(value_fn, optimizer, begin[0])
     end = jax.lax.while_loop(
         functools.partial(_goes_on, max_steps, tolerance),
-        functools.partial(_advance, value_fn, optimizer),
-        _start(value_fn, optimizer, max_steps, begin),
+        functools.partial(_advance, objective, optimizer),
+        _start(objective, optimizer, max_steps, begin),
     )
     return _result(end, max_steps, tolerance)
 
@@ -306,8 +300,9 @@ def _run_with_callback(
     tolerance: Any,
     callback: Callable[[MinimizeProgress], Any],
 ) -> MinimizeResult:
-    start = jax.jit(functools.partial(_start, value_fn, optimizer, max_steps))
-    advance = jax.jit(functools.partial(_advance, value_fn, optimizer))
+    objective = objective_of(value_fn, optimizer, begin[0])
+    start = jax.jit(functools.partial(_start, objective, optimizer, max_steps))
+    advance = jax.jit(functools.partial(_advance, objective, optimizer))
     progress = start(begin)
     while _goes_on(max_steps, tolerance, progress):
         progress = advance(progress)
@@ -334,6 +329,11 @@ def minimize(
     which. Steps are useless if three in a row leave the params as they are, or give no
     finite loss. They are too if the loss moves within its rounding error for a hundred
     steps, and neither it nor the gradient gets smaller.
+
+    If the optimizer moves along a path with a ``prox`` (``fista``, ``prox_sgd``),
+    ``value_fn`` is the loss without the penalty h. Then :math:`f + h` is minimised and
+    reported. The gradient's place is taken by the residual
+    :math:`w - \operatorname{prox}_h(w - \nabla f(w))`, which is 0 at a minimum.
 
     Args:
       value_fn: params -> loss, or (loss, aux) whose aux is dropped. It must be pure.
