@@ -51,6 +51,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
         "preconditioned_search_on_text",
     ),
     "Further results": (
+        "stochastic_average_gradient",
         "expectation_maximization",
         "polyak_lojasiewicz",
         "minfunc",
