@@ -98,7 +98,8 @@ def make_surrogate_step(
       prediction_loss_fn: ``(z, *args) -> loss``, the mean over the examples.
       optimizer: any optax optimizer that can find its way on a loss that stays the
         same for m steps, such as ``sls(steps_per_epoch=1)``. Its state is kept from one
-        step to the next, and with it the step size found.
+        step to the next, and with it the step size found. So searches that compare with
+        past losses, such as ``ponos()``, compare those of different surrogates.
       inner_steps: m >= 1, the most steps between two evaluations of the loss.
       step_size: eta > 0, by which each prediction follows the gradient of its own
         loss; 1/curvature of that loss, such as 1 for ``(z - y)**2 / 2``.
