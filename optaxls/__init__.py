@@ -51,6 +51,7 @@ from optaxls.training.deterministic.minimize import minimize as minimize
 from optaxls.training.step import StepResult as StepResult
 from optaxls.training.step import make_step as make_step
 from optaxls.training.subset import on_subset as on_subset
+from optaxls.training.surrogate.step import make_surrogate_step as make_surrogate_step
 from optaxls.training.variational.posterior import posterior_sample as posterior_sample
 from optaxls.training.variational.step import make_vi_step as make_vi_step
 

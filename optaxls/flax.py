@@ -190,3 +190,53 @@ def eval_model(model: nnx.Module, optimizer: nnx.Optimizer) -> Any:
     found = eval_params(_arrays(optimizer.opt_state), _arrays(params))
     params = jax.tree.unflatten(jax.tree.structure(params), jax.tree.leaves(found))
     return nnx.merge(graphdef, params, rest, copy=True)
+
+
+def predict_fn(
+    model: nnx.Module, predict: Callable[..., Any], *, wrt: Any = nnx.Param
+) -> Callable[..., Any]:
+    """Makes the predictions of an NNX model a function of its params, for surrogates.
+
+    The model is evaluated in the mode ``eval()``: without dropout, and with the running
+    statistics of batch norm that it has at this call. So all evaluations are of one
+    function of the params, as ``make_surrogate_step`` needs.
+
+    Args:
+      model: the NNX module; it is not changed.
+      predict: ``(model, *args) -> predictions``.
+      wrt: filter of what is trained.
+
+    Returns:
+      ``(params, *args) -> predictions``. The params are ``nnx.state(model, wrt)``; put
+      trained ones back by ``nnx.update(model, params)``.
+
+    Raises:
+      ValueError, from the function: the model has no variables of ``wrt``, or others.
+
+    Cost:
+      It copies the model once.
+
+    Example:
+      >>> import jax.numpy as jnp, optaxls
+      >>> from flax import nnx
+      >>> from optaxls.flax import predict_fn
+      >>> model = nnx.Sequential(
+      ...     nnx.Linear(2, 1, rngs=nnx.Rngs(0)), nnx.Dropout(0.5, rngs=nnx.Rngs(1)))
+      >>> def loss_fn(z, x, y):
+      ...     return jnp.mean((z - y) ** 2) / 2
+      >>> optimizer, x, y = optaxls.lbfgs(), jnp.ones((4, 2)), jnp.full((4, 1), 3.0)
+      >>> predict = predict_fn(model, lambda model, x, y: model(x))
+      >>> step = optaxls.make_surrogate_step(
+      ...     predict, loss_fn, optimizer, inner_steps=5, step_size=1.0)
+      >>> params = nnx.state(model, nnx.Param)
+      >>> result = step(params, optimizer.init(params), x, y)
+      >>> nnx.update(model, result.params)
+      >>> bool(jnp.allclose(predict(nnx.state(model, nnx.Param), x, y), y, atol=1e-3))
+      True
+
+    Reference:
+      No publication; defined here.
+    """
+    frozen = nnx.clone(model)
+    frozen.eval()
+    return lambda params, *args: value_fn(frozen, predict, *args, wrt=wrt)(params)

@@ -3,13 +3,14 @@
 import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 import pytest
 from flax import linen as nn
 from flax import nnx
 
 import optaxls
-from optaxls.flax import TrainState, _arrays, eval_model, value_fn
+from optaxls.flax import TrainState, _arrays, eval_model, predict_fn, value_fn
 
 X = jax.random.normal(jax.random.key(0), (16, 4))
 Y = jnp.sum(X, axis=1, keepdims=True)
@@ -284,3 +285,27 @@ def test_an_nnx_model_with_the_params_to_keep(name):
         average.norm.mean.get_value(), expected, rtol=1e-2, atol=1e-2
     )
     chex.assert_trees_all_equal(nnx.state(model), before)
+
+
+def test_predictions_of_an_nnx_model_are_those_of_its_evaluation():
+    """Dropout is off and batch norm uses its statistics; the model stays as it is."""
+    model = nnx.Sequential(
+        nnx.Linear(2, 3, rngs=nnx.Rngs(0)),
+        nnx.BatchNorm(3, rngs=nnx.Rngs(1)),
+        nnx.Dropout(0.5, rngs=nnx.Rngs(2)),
+    )
+    x = jnp.arange(8.0).reshape(4, 2)
+    predict = predict_fn(model, lambda model, x: model(x))
+    params, before = nnx.state(model, nnx.Param), nnx.state(model)
+    optimizer = optax.sgd(0.1)
+    step = optaxls.make_surrogate_step(
+        predict, lambda z, x: jnp.mean((z - 1) ** 2), optimizer,
+        inner_steps=3, step_size=0.5,
+    )  # fmt: skip
+    result = jax.jit(step)(params, optimizer.init(params), x)
+    assert result.metrics["num_inner_steps"] == 3
+    chex.assert_trees_all_equal(nnx.state(model), before)
+    assert not model.layers[2].deterministic
+    nnx.update(model, result.params)
+    model.eval()
+    np.testing.assert_allclose(predict(result.params, x), model(x), rtol=1e-6)

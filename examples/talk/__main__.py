@@ -17,33 +17,50 @@ from examples.common.errors import UsageError, exit_code
 from examples.talk import overview
 from examples.talk.claim import Claim
 
-# The scripts in the order of the talk.
-SCRIPTS: tuple[str, ...] = (
-    "strong_growth",
-    "over_parameterization",
-    "noise_ball",
-    "one_step_size_adapts",
-    "acceleration",
-    "second_order",
-    "plane_search",
-    "coordinate_step_sizes",
-    "natural_gradient",
-    "line_search_cost",
-    "interpolation_dial",
-    "step_size_collapse",
-    "polyak_steps",
-    "adam_line_search",
-    "non_monotone",
-    "step_cap",
-    "backtrack_memory",
-    "sgd_against_adam",
-    "noise_is_not_the_factor",
-    "class_frequency_closed_form",
-    "rare_words",
-    "rare_classes",
-    "overlapping_mixture",
-    "preconditioned_search_on_text",
-)
+# The scripts in the order of the talk: the four parts of its body, and what it lists.
+SECTIONS: dict[str, tuple[str, ...]] = {
+    "Models that fit their data": (
+        "strong_growth",
+        "over_parameterization",
+        "noise_ball",
+        "one_step_size_adapts",
+    ),
+    "Faster on such models": (
+        "acceleration",
+        "second_order",
+        "plane_search",
+        "coordinate_step_sizes",
+    ),
+    "Step sizes that are found": (
+        "line_search_cost",
+        "interpolation_dial",
+        "step_size_collapse",
+        "polyak_steps",
+        "adam_line_search",
+        "non_monotone",
+        "step_cap",
+        "backtrack_memory",
+    ),
+    "Why Adam is ahead on text": (
+        "sgd_against_adam",
+        "noise_is_not_the_factor",
+        "class_frequency_closed_form",
+        "rare_words",
+        "rare_classes",
+        "overlapping_mixture",
+        "preconditioned_search_on_text",
+    ),
+    "Further results": (
+        "stochastic_average_gradient",
+        "expectation_maximization",
+        "polyak_lojasiewicz",
+        "minfunc",
+        "natural_gradient",
+        "surrogates",
+        "imitation",
+    ),
+}
+SCRIPTS: tuple[str, ...] = sum(SECTIONS.values(), ())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,7 +91,8 @@ def run(settings: Settings) -> dict[str, Claim]:
         claims[name] = claim
         claim.figure.savefig(settings.out / f"{name}.png", dpi=200)
         tqdm.write(claim.line())
-    (settings.out / "index.html").write_text(overview.page(claims), encoding="utf-8")
+    page = overview.page(claims, SECTIONS)
+    (settings.out / "index.html").write_text(page, encoding="utf-8")
     print(settings.out / "index.html")
     return claims
 

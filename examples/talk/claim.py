@@ -50,6 +50,10 @@ class Claim(NamedTuple):
         """Whether every inequality held."""
         return all(check.held for check in self.checks)
 
+    def outcome(self) -> str:
+        """The first inequality and what was measured, in a line."""
+        return f"{self.checks[0].statement}: {self.checks[0].measured}"
+
     def line(self) -> str:
         """The claim, what was measured and whether it held."""
         measured = "; ".join(

@@ -3,7 +3,7 @@
 import base64
 import html
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from matplotlib.figure import Figure
 
@@ -33,25 +33,37 @@ step converges fast. Where it does, a <b>line search on the mini-batch</b> or a 
 step finds that step, for about one extra forward pass. Adam's lead over SGD on text is
 not a matter of noise: it remains, and grows, with full batches. It comes from
 <b>heavy-tailed labels</b>: gradient descent learns rare classes slowly, sign-like steps
-do not.</p>
+do not. The last part measures further results that the talk lists.</p>
 """
 
 
-def page(claims: Mapping[str, Claim]) -> str:
+def page(
+    claims: Mapping[str, Claim], sections: Mapping[str, Sequence[str]] | None = None
+) -> str:
     """The page as one HTML file without references to others.
 
     Args:
         claims: by the names of their scripts, in the order of the page.
+        sections: headings, and the names below each; names of no claim are left out.
     """
     held = sum(claim.held for claim in claims.values())
-    rows = "".join(
-        f'<tr><td><a href="#{name}">{html.escape(claim.title)}</a></td>'
-        f"<td>{_verdict(claim.held)}</td></tr>"
-        for name, claim in claims.items()
-    )
+    sections = {"Claims": list(claims)} if sections is None else sections
+    rows, body = "", ""
+    for heading, names in sections.items():
+        if found := {name: claims[name] for name in names if name in claims}:
+            rows += f'<tr><th colspan="3">{html.escape(heading)}</th></tr>'
+            rows += "".join(_row(name, claim) for name, claim in found.items())
+            body += f"<h1>{html.escape(heading)}</h1>\n"
+            body += "".join(_section(name, claim) for name, claim in found.items())
     summary = f"<p>{held} of {len(claims)} claims held.</p><table>{rows}</table>\n"
-    sections = "".join(_section(name, claim) for name, claim in claims.items())
-    return _HEAD + _INTRODUCTION + summary + sections + "</body></html>\n"
+    return _HEAD + _INTRODUCTION + summary + body + "</body></html>\n"
+
+
+def _row(name: str, claim: Claim) -> str:
+    return (
+        f'<tr><td><a href="#{name}">{html.escape(claim.title)}</a></td>'
+        f"<td>{html.escape(claim.outcome())}</td><td>{_verdict(claim.held)}</td></tr>"
+    )
 
 
 def _verdict(held: bool) -> str:

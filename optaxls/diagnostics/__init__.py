@@ -25,6 +25,12 @@ from optaxls.diagnostics.labels import LabelTail as LabelTail
 from optaxls.diagnostics.labels import frequency_groups as frequency_groups
 from optaxls.diagnostics.labels import label_tail as label_tail
 from optaxls.diagnostics.labels import loss_by_frequency as loss_by_frequency
+from optaxls.diagnostics.latent.information import (
+    MissingInformation as MissingInformation,
+)
+from optaxls.diagnostics.latent.information import (
+    missing_information as missing_information,
+)
 from optaxls.diagnostics.noise import tail_index as tail_index
 from optaxls.diagnostics.ray import Ray as Ray
 from optaxls.diagnostics.ray import loss_along_ray as loss_along_ray

@@ -17,6 +17,7 @@ from examples import (
     nnx,
     own_condition,
     quickstart,
+    simulator,
     sparse_layers,
 )
 from tests.examples.conftest import ROOT
@@ -29,6 +30,7 @@ FRONT = (
     "own_condition",
     "finite_sums",
     "sparse_layers",
+    "simulator",
 )
 
 
@@ -147,3 +149,25 @@ def test_sharded_arrays_train_as_on_one_device(python, monkeypatch):
 def test_one_device_is_left_to_the_other_tests():
     """The flag of the test above must not reach this process."""
     assert jax.device_count() == 1
+
+
+def test_the_simulator_lands_where_physics_says(monkeypatch):
+    """Without drag at the range of a throw; its gradient is that of the miss."""
+    monkeypatch.setattr(simulator, "DRAG", 0.0)
+    monkeypatch.setattr(simulator, "SECONDS", 0.001)
+    aims = np.array([[np.log(2.0), 0.3], [np.log(1.0), 0.8]])
+    speed, angle = np.exp(aims[:, 0]), aims[:, 1]
+    wanted = speed**2 * np.sin(2 * angle) / simulator.GRAVITY
+    np.testing.assert_allclose(simulator.landing(aims), wanted, rtol=2e-2)
+    value, grad = simulator.Simulator()(aims, wanted + 1)
+    assert value == pytest.approx(0.5, rel=0.02)
+    slopes = 2 * speed**2 / simulator.GRAVITY
+    slopes = slopes[:, None] * np.stack([np.sin(2 * angle), np.cos(2 * angle)], 1)
+    np.testing.assert_allclose(grad, -slopes / 2, rtol=0.05, atol=0.01)
+
+
+@pytest.mark.slow
+def test_inner_steps_save_calls_of_the_simulator(capsys):
+    misses = simulator.main(calls=25)
+    assert misses[20][-1] < 0.7 * misses[1][-1] < 0.1 * misses[1][0]
+    assert "20 inner steps" in capsys.readouterr().out

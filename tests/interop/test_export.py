@@ -59,6 +59,23 @@ def test_nothing_calls_back_to_the_host(name):
     assert not exported(name).unordered_effects
 
 
+def test_a_surrogate_step_lowers_for_every_platform_without_a_callback():
+    """Two loops: that of the inner steps and, in each, that of the search."""
+
+    def predict(params):
+        return jnp.stack([params["a"].sum(), params["b"].sum()])
+
+    optimizer, params = optaxls.ponos(), {"a": jnp.ones(3), "b": jnp.ones(())}
+    step = optaxls.make_surrogate_step(
+        predict, lambda z: jnp.mean(z**2), optimizer, inner_steps=3, step_size=0.5
+    )
+    state = optimizer.init(params)
+    module = export.export(jax.jit(step), platforms=PLATFORMS)(params, state)
+    assert module.platforms == PLATFORMS
+    assert module.mlir_module().count("stablehlo.while") == 2
+    assert "custom_call" not in module.mlir_module()
+
+
 def test_a_callback_in_the_loss_would_be_seen():
     def loss(params):
         jax.debug.callback(lambda value: None, params["b"])

@@ -237,3 +237,19 @@ def test_the_gradient_of_a_trial_is_not_taken_where_the_step_was_another(name, d
     np.testing.assert_allclose(result.value, loss(result.params) + 1.0, rtol=1e-5)
     largest = jnp.max(jnp.abs(SCALES * result.params))
     np.testing.assert_allclose(result.optimality, largest, rtol=1e-5)
+
+
+def test_a_run_goes_on_from_the_state_of_an_earlier_result():
+    """As if it had been one run; trials are counted on their own."""
+    optimizer = optaxls.sls(steps_per_epoch=1)
+
+    def run(start, steps, opt_state=None):
+        return optaxls.minimize(
+            loss, start, optimizer, max_steps=steps, tolerance=0.0, opt_state=opt_state
+        )
+
+    whole, first = run(START, 4), run(START, 2)
+    rest = run(first.params, 2, first.opt_state)
+    np.testing.assert_array_equal(rest.params, whole.params)
+    assert first.num_trials + rest.num_trials == whole.num_trials
+    assert whole.num_trials == whole.num_evaluations - 5 > 4

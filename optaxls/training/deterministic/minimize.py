@@ -77,6 +77,7 @@ class MinimizeResult(NamedTuple):
       optimality: the largest absolute entry of the gradient at ``params``, scalar.
       stop_reason: a ``StopReason``, int32.
       opt_state: the state of the optimizer, for ``eval_params`` and ``metrics``.
+      num_trials: how many of the evaluations were trials of a search, int32.
     """
 
     params: Params
@@ -88,6 +89,7 @@ class MinimizeResult(NamedTuple):
     optimality: jax.Array
     stop_reason: jax.Array
     opt_state: Any
+    num_trials: jax.Array
 
 
 class MinimizeProgress(NamedTuple):
@@ -107,6 +109,7 @@ class MinimizeProgress(NamedTuple):
     num_flat: jax.Array
     least_value: jax.Array
     least_optimality: jax.Array
+    num_trials: jax.Array
     history: MinimizeHistory
 
 
@@ -131,9 +134,10 @@ def _evaluated(
 
 
 def _start(
-    objective: Objective, optimizer: Any, max_steps: int, params: Params
+    objective: Objective, optimizer: Any, max_steps: int, begin: tuple[Params, Any]
 ) -> MinimizeProgress:
-    params = trees.fresh(params)
+    params, opt_state = trees.fresh(begin[0]), begin[1]
+    opt_state = optimizer.init(params) if opt_state is None else opt_state
     value, grad = evaluate(objective, params)
     largest = optimality(objective, params, grad, value.dtype)
     none = jnp.zeros((), jnp.int32)
@@ -145,7 +149,7 @@ def _start(
     )
     return MinimizeProgress(
         params,
-        trees.fresh(optimizer.init(params)),
+        trees.fresh(opt_state),
         value,
         grad,
         largest,
@@ -155,6 +159,7 @@ def _start(
         num_flat=none,
         least_value=value,
         least_optimality=largest,
+        num_trials=none,
         history=history,
     )
 
@@ -211,6 +216,7 @@ def _advance(
     opt_state = trees.cast_like(opt_state, progress.opt_state)
     known, like = known_value_and_grad(opt_state), (progress.value, progress.grad)
     value, grad, extra = _evaluated(objective, params, known, like)
+    trials = num_trials(opt_state)
     new = progress._replace(
         params=params,
         opt_state=opt_state,
@@ -218,7 +224,8 @@ def _advance(
         grad=grad,
         optimality=optimality(objective, params, grad, value.dtype),
         num_steps=progress.num_steps + 1,
-        num_evaluations=progress.num_evaluations + extra + num_trials(opt_state),
+        num_evaluations=progress.num_evaluations + extra + trials,
+        num_trials=progress.num_trials + trials,
     )
     return _counted(progress, new)
 
@@ -255,17 +262,18 @@ def _result(
         progress.optimality,
         jnp.where(converged, StopReason.CONVERGED, ends).astype(jnp.int32),
         progress.opt_state,
+        progress.num_trials,
     )
 
 
 def _run(
-    value_fn: ValueFn, optimizer: Any, max_steps: int, params: Params, tolerance: Any
+    value_fn: ValueFn, optimizer: Any, max_steps: int, begin: tuple, tolerance: Any
 ) -> MinimizeResult:
-    objective = objective_of(value_fn, optimizer, params)
+    objective = objective_of(value_fn, optimizer, begin[0])
     end = jax.lax.while_loop(
         functools.partial(_goes_on, max_steps, tolerance),
         functools.partial(_advance, objective, optimizer),
-        _start(objective, optimizer, max_steps, params),
+        _start(objective, optimizer, max_steps, begin),
     )
     return _result(end, max_steps, tolerance)
 
@@ -288,14 +296,14 @@ def _run_with_callback(
     value_fn: ValueFn,
     optimizer: Any,
     max_steps: int,
-    params: Params,
+    begin: tuple[Params, Any],
     tolerance: Any,
     callback: Callable[[MinimizeProgress], Any],
 ) -> MinimizeResult:
-    objective = objective_of(value_fn, optimizer, params)
+    objective = objective_of(value_fn, optimizer, begin[0])
     start = jax.jit(functools.partial(_start, objective, optimizer, max_steps))
     advance = jax.jit(functools.partial(_advance, objective, optimizer))
-    progress = start(params)
+    progress = start(begin)
     while _goes_on(max_steps, tolerance, progress):
         progress = advance(progress)
         if callback(progress):
@@ -311,6 +319,7 @@ def minimize(
     max_steps: int = 1000,
     tolerance: float = 1e-6,
     callback: Callable[[MinimizeProgress], Any] | None = None,
+    opt_state: Any = None,
 ) -> MinimizeResult:
     r"""Minimises a loss that is the same at every step, with any optimizer.
 
@@ -334,6 +343,8 @@ def minimize(
       tolerance: >= 0, in units of the gradient: loss units over those of the params.
       callback: called with a ``MinimizeProgress`` after each step, and stops the loop
         if it returns True. The loop is then a Python loop around a compiled step.
+      opt_state: the state of the optimizer to begin with, such as that of an earlier
+        result; by default that of ``optimizer.init``.
 
     Returns:
       ``MinimizeResult``. Where an optimizer evaluates other params than it trains, get
@@ -372,16 +383,16 @@ def minimize(
     if not hasattr(optimizer, "update"):
         raise TypeError(f"optimizer must be an optax optimizer, got {optimizer!r}")
     require_arrays("minimize", params)
-    traced = _is_traced(params)
+    traced, begin = _is_traced(params), (params, opt_state)
     if callback is None and not traced and isinstance(value_fn, Hashable):
-        return _compiled(value_fn, optimizer, max_steps)(params, tolerance)
+        return _compiled(value_fn, optimizer, max_steps)(begin, tolerance)
     optimizer = optax.with_extra_args_support(optimizer)
     if callback is None:
-        return _run(value_fn, optimizer, max_steps, params, tolerance)
+        return _run(value_fn, optimizer, max_steps, begin, tolerance)
     if traced:
         raise TypeError(
             "minimize: a callback cannot be called inside jit or another transformation"
         )
     return _run_with_callback(
-        value_fn, optimizer, max_steps, params, tolerance, callback
+        value_fn, optimizer, max_steps, begin, tolerance, callback
     )

@@ -47,6 +47,15 @@ def test_the_page_needs_no_other_file():
     assert "python -m examples.talk.two" in page
 
 
+def test_the_page_has_headings_and_a_line_of_outcome():
+    sections = {"First": ["two"], "None of these": ["three"], "Last": ["one"]}
+    page = overview.page({"one": made_up(HELD), "two": made_up(FAILED)}, sections)
+    places = [page.index(f"<h1>{name}</h1>") for name in ("First", "Last")]
+    assert places[0] < page.index('id="two"') < places[1] < page.index('id="one"')
+    assert "None of these" not in page
+    assert "<td>ratio &lt;of two&gt; ≥ 3: 2</td>" in page
+
+
 def test_the_command_writes_page_and_figures(tmp_path, monkeypatch, capsys):
     scripts = ("noise_ball", "acceleration")
     monkeypatch.setattr(talk, "SCRIPTS", scripts)
