@@ -30,9 +30,9 @@ def nudged(
         if not trees.is_inexact(update) or jnp.iscomplexobj(update):
             return update
         toward = jnp.where(place > end, jnp.inf, -jnp.inf).astype(update.dtype)
-        # Its derivative is that of the update.
-        nudge = jnp.nextafter(update, toward) - update
-        nudge = jnp.where(place == end, 0, nudge).astype(update.dtype)
-        return update + jax.lax.stop_gradient(nudge)
+        # Its derivative is that of the update: the neighbour itself has none.
+        held, toward = jax.lax.stop_gradient((update, toward))
+        nudge = jnp.nextafter(held, toward) - held
+        return update + jnp.where(place == end, 0, nudge).astype(update.dtype)
 
     return jax.tree.map(leaf, updates, ends, inside)

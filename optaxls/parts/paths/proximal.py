@@ -1,15 +1,16 @@
 """Paths that end in a proximal operator or a projection."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import optax
 
 from optaxls._core import trees
 from optaxls.parts.paths._bounds import nudged
-from optaxls.parts.types import Displacement, Origin, Params, Path, Proximal
+from optaxls.parts.paths._penalised import penalised
+from optaxls.parts.types import Origin, Params, Path, Proximal
 
 
 def _scaled_sizes(origin: Origin, step_size: jax.Array, far: Params) -> Any:
@@ -43,33 +44,8 @@ def _updates(prox: Proximal, origin: Origin, step_size: jax.Array) -> Params:
     return nudged(prox.bounds, params, updates)
 
 
-def _penalty_change(prox: Proximal, params: Params, updates: Params) -> jax.Array:
-    new = optax.apply_updates(params, updates)
-    if prox.terms is None:
-        return prox.penalty(new) - prox.penalty(params)
-    # The difference of two sums would round to nothing near a minimum.
-    pairs = zip(
-        jax.tree.leaves(prox.terms(new)),
-        jax.tree.leaves(prox.terms(params)),
-        strict=True,
-    )
-    dtype = trees.scalar_dtype(params)
-    changes = [jnp.sum(after - before, dtype=dtype) for after, before in pairs]
-    return sum(changes, jnp.zeros((), dtype))
-
-
 def _path(prox: Proximal) -> Path:
-    def displace(origin: Origin, step_size: jax.Array) -> Displacement:
-        updates = _updates(prox, origin, step_size)
-        dtype = origin.value.dtype
-        change = trees.inner(origin.grad, updates, dtype)
-        change = change + _penalty_change(prox, origin.params, updates).astype(dtype)
-        return Displacement(updates, change, trees.sqnorm(updates, dtype))
-
-    def predicted_slope(origin: Origin, step_size: jax.Array) -> jax.Array:
-        return displace(origin, step_size).linear_change / step_size
-
-    return Path(displace, predicted_slope, prox)
+    return penalised(prox, functools.partial(_updates, prox))
 
 
 def _require(prox: Any, name: str) -> None:
