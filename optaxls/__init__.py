@@ -39,11 +39,11 @@ from optaxls.training.evaluation import eval_params as eval_params
 from optaxls.training.growing import GrowingBatches as GrowingBatches
 from optaxls.training.growing import growing_batches as growing_batches
 from optaxls.training.metrics import metrics as metrics
-from optaxls.training.minimize import MinimizeHistory as MinimizeHistory
-from optaxls.training.minimize import MinimizeProgress as MinimizeProgress
-from optaxls.training.minimize import MinimizeResult as MinimizeResult
-from optaxls.training.minimize import StopReason as StopReason
-from optaxls.training.minimize import minimize as minimize
+from optaxls.training.deterministic.minimize import MinimizeHistory as MinimizeHistory
+from optaxls.training.deterministic.minimize import MinimizeProgress as MinimizeProgress
+from optaxls.training.deterministic.minimize import MinimizeResult as MinimizeResult
+from optaxls.training.deterministic.minimize import StopReason as StopReason
+from optaxls.training.deterministic.minimize import minimize as minimize
 from optaxls.training.step import StepResult as StepResult
 from optaxls.training.step import make_step as make_step
 from optaxls.training.subset import on_subset as on_subset

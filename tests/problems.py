@@ -11,7 +11,7 @@ import optax
 import optaxls
 from tests.cases import SEARCHED, Case
 from tests.cases import case as _case
-from tests.contract import bare_parts, fast_rows
+from tests.contract import bare_parts, fast_rows, prox_rows
 
 _epoch = {"steps_per_epoch": 10.0}
 _adapted = {"damping": optaxls.adapted_damping(1.0)}
@@ -55,14 +55,18 @@ ALIASES: dict[str, Case] = {  # a new alias joins the contract by a line here
     "hessian_free_adapted": _case(optaxls.hessian_free, SEARCHED, **_adapted),
     "stochastic_lbfgs": _case(optaxls.stochastic_lbfgs, SEARCHED, memory_size=4),
 }
-PARTS: dict[str, Case] = {
-    "spectral": _case(bare_parts.spectral, SEARCHED),
-    "bracketed": _case(bare_parts.bracketed, SEARCHED),
-    "smoothed": _case(bare_parts.smoothed, SEARCHED),
-    "guarded": _case(bare_parts.guarded, SEARCHED),
-    "own_condition": _case(bare_parts.own_condition, SEARCHED),
-    "secant": _case(bare_parts.secant, ("grad",)),
-} | fast_rows.ROWS
+PARTS: dict[str, Case] = (
+    {
+        "spectral": _case(bare_parts.spectral, SEARCHED),
+        "bracketed": _case(bare_parts.bracketed, SEARCHED),
+        "smoothed": _case(bare_parts.smoothed, SEARCHED),
+        "guarded": _case(bare_parts.guarded, SEARCHED),
+        "own_condition": _case(bare_parts.own_condition, SEARCHED),
+        "secant": _case(bare_parts.secant, ("grad",)),
+    }
+    | fast_rows.ROWS
+    | prox_rows.ROWS
+)
 RULES = ALIASES | PARTS
 SEARCHING = [name for name, case in ALIASES.items() if case.searches]
 

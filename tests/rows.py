@@ -36,6 +36,9 @@ VARIANTS = {
     "hessian_free_adapted",
     "nesterov",
     "accelerated_sgd",
+    "prox_adam",
+    "projected_ponos",
+    "projected_auto",
 }
 
 

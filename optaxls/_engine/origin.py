@@ -77,6 +77,33 @@ def _reference_step(origin: Origin, penalty: jax.Array) -> jax.Array:
     return _RELATIVE_LENGTH * length / jnp.where(speed > 0, speed, 1)
 
 
+def _short_step(origin: Origin, path: Path, penalty: jax.Array) -> tuple[Any, Any, Any]:
+    """Linear change, step size and updates of a short step along the path."""
+    step_size = _reference_step(origin, penalty)
+    at = origin._replace(
+        params=trees.wide(origin.params), direction=trees.wide(origin.direction)
+    )
+    updates, change, _ = path.displace(at, step_size)
+    return change, step_size, updates
+
+
+def _reduced_grad(origin: Origin, path: Path, penalty: jax.Array) -> Params:
+    """Minus the rate at which a short step against the gradient moves the params."""
+    descent, scaling = trees.reverse(trees.conj(origin.grad)), origin.scaling
+    if scaling is not None:
+        descent = jax.tree.map(
+            lambda d, s: d * s if trees.is_inexact(d) else d, descent, scaling
+        )
+    at = origin._replace(direction=descent)
+    _, step_size, updates = _short_step(at, path, penalty)
+    reduced = trees.scale(-1 / step_size, updates)
+    if scaling is None:
+        return reduced
+    return jax.tree.map(
+        lambda r, s: r / s if trees.is_inexact(r) else r, reduced, scaling
+    )
+
+
 def on_path(
     origin: Origin, path: Path, scaling: Callable[[], Params] | None = None
 ) -> Origin:
@@ -101,20 +128,8 @@ def on_path(
         value_rounding=origin.value_rounding + 4 * eps * jnp.abs(penalty),
         scaling=None if scaling is None else scaling(),
     )
-    step_size = _reference_step(origin, penalty)
-    at = origin._replace(
-        params=trees.wide(origin.params), direction=trees.wide(origin.direction)
-    )
-    updates, change, _ = path.displace(at, step_size)
-    reduced = trees.scale(-1 / step_size, updates)
-    if origin.scaling is not None:
-        reduced = jax.tree.map(
-            lambda r, s: r / s if trees.is_inexact(r) else r, reduced, origin.scaling
-        )
-    return origin._replace(
-        # The projection of a direction that is not finite may be.
-        slope=jnp.where(
-            jnp.isfinite(origin.slope), change / step_size, origin.slope
-        ).astype(origin.slope.dtype),
-        reduced_grad=reduced,
-    )
+    change, step_size, _ = _short_step(origin, path, penalty)
+    # The projection of a direction that is not finite may be.
+    slope = jnp.where(jnp.isfinite(origin.slope), change / step_size, origin.slope)
+    reduced = _reduced_grad(origin, path, penalty)
+    return origin._replace(slope=slope.astype(origin.slope.dtype), reduced_grad=reduced)

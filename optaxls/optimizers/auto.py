@@ -9,9 +9,31 @@ from optaxls.directions._sign import descent
 from optaxls.directions.cautious import cautious
 from optaxls.directions.guarded import guarded
 from optaxls.parts.initial_steps.hindsight import hindsight
+from optaxls.parts.paths.line import along_direction
+from optaxls.parts.types import Path, Proximal
 from optaxls.transforms.decayed import decayed
+from optaxls.transforms.preconditioned import scale_by_preconditioned_search
 from optaxls.transforms.tail_averaged import tail_averaged
 from optaxls.transforms.untested import scale_by_initial_step
+
+
+def _along(
+    direction: optax.GradientTransformation | None,
+    rule: optax.GradientTransformationExtraArgs,
+    prox: Proximal,
+    weight_decay: float,
+) -> optax.GradientTransformationExtraArgs:
+    """The average behind a step along a path with a ``prox``."""
+    if direction is not None:
+        step = optax.chain(guarded(direction), descent(), rule)
+        return tail_averaged(decayed(step, weight_decay))
+    if not prox.separable:
+        raise ValueError(
+            "path needs a direction in the metric of the params, such as optax."
+            f"identity(): its penalty is no sum over the coordinates, got {prox!r}"
+        )
+    step = scale_by_preconditioned_search(rule, b1=0.9, b2=0.99, name="auto")
+    return tail_averaged(decayed(step, weight_decay))
 
 
 def auto(
@@ -21,6 +43,7 @@ def auto(
     rate: float = 1.0,
     tolerance: float = 0.2,
     decay: float = 0.9,
+    path: Path = along_direction,
 ) -> optax.GradientTransformationExtraArgs:
     r"""Trains along any direction, and finds the step sizes itself.
 
@@ -57,13 +80,21 @@ def auto(
         batches before ``hindsight`` shortens the steps. A smaller one makes them
         shorter.
       decay: in [0, 1), weight of the past in the running means of ``hindsight``.
+      path: where a step leads: ``along_prox(...)`` or ``along_projection(...)``. The
+        loss is then given without the penalty, and ``hindsight`` judges the two
+        together. By default the direction is then Adam's (0.9, 0.99) in the metric of
+        its preconditioner, which needs a penalty that is a sum over the coordinates.
+        Other penalties need a ``direction`` in the metric of the params, such as
+        ``optax.identity()``. ``cautious`` is left out. The average
+        that ``eval_params`` returns lies in every convex set, but has few exact zeros:
+        those are in the params themselves.
 
     Returns:
       An optimizer of gradients; ``update`` needs ``params``, ``value`` and ``grad``.
 
     Raises:
-      ValueError: an argument lies outside its range, or ``direction`` goes
-        downhill, here or in ``init``.
+      ValueError: an argument lies outside its range, ``direction`` goes downhill,
+        here or in ``init``, or ``path`` has a penalty that needs one.
       TypeError: ``direction`` is not an optax transformation.
 
     Cost:
@@ -88,7 +119,8 @@ def auto(
     """
     checks.require("weight_decay", weight_decay, "[0, inf)")
     if direction is None:
-        direction = optax.scale_by_adam(0.9, 0.99, nesterov=True)
+        if path.prox is None:
+            direction = optax.scale_by_adam(0.9, 0.99, nesterov=True)
     elif hasattr(direction, "update"):
         direction = checked_direction("auto", direction)
     else:
@@ -96,11 +128,12 @@ def auto(
             "direction must be an optax transformation such as optax.scale_by_lion(),"
             f" got {direction!r}; no step size has to be given"
         )
-    rule = scale_by_initial_step(hindsight(rate, tolerance, decay), name="auto")
-    optimizer = optax.chain(
-        guarded(direction),
-        descent(),
-        cautious(name="auto"),
-        tail_averaged(decayed(rule, weight_decay)),
-    )
-    return conjugated(optimizer, name="auto", needs=("params", "value", "grad"))
+    first = hindsight(rate, tolerance, decay)
+    rule = scale_by_initial_step(first, path=path, name="auto")
+    if path.prox is not None:
+        parts = [_along(direction, rule, path.prox, weight_decay)]
+    else:
+        last = tail_averaged(decayed(rule, weight_decay))
+        parts = [guarded(direction), descent(), cautious(name="auto"), last]
+    needs = ("params", "value", "grad")
+    return conjugated(optax.chain(*parts), name="auto", needs=needs)

@@ -72,19 +72,19 @@ def decayed(
     checks.require("weight_decay", weight_decay, "[0, inf)")
     rule = optax.with_extra_args_support(step_rule)
 
+    # The state must not depend on the number: optax.inject_hyperparams traces it.
+    decays = not isinstance(weight_decay, (int, float)) or weight_decay > 0
+
     def init(params: Params) -> DecayedState:
         state = rule.init(params)
         require_reports("decayed", state)
-        for path in paths_of(rule.init, params):
+        for path in paths_of(rule.init, params) if decays else ():
             if path.prox is not None and path.prox.domain is not None:
                 raise TypeError(
                     "decayed: the decay would leave the set of the path of step_rule. "
                     "Put a penalty 0.5 * weight_decay * ||w||^2 in the loss"
                 )
         return DecayedState(state)
-
-    # The state must not depend on the number: optax.inject_hyperparams traces it.
-    decays = not isinstance(weight_decay, (int, float)) or weight_decay > 0
 
     def update(
         updates: Params, state: Any, params: Any = None, **extra: Any

@@ -7,6 +7,7 @@ import pytest
 
 import optaxls
 from tests import problems
+from tests.contract.prox_rows import LASSO, PENALISED
 from tests.problems import FAILED_SEARCH, GOOD, NON_FINITE, RULES, Fault
 
 # What goes on after the rule moves the params by more than its step.
@@ -31,6 +32,8 @@ def test_the_trial_value_is_the_loss_after_the_step_or_not_known(name):
             assert trial_value == value
             continue
         after = problems.quadratic(record["params"]) * fault.trial + fault.offset
+        if name in PENALISED:
+            after += LASSO.penalty(record["params"])
         assert trial_value == pytest.approx(float(after), rel=1e-5, abs=1e-9)
 
 

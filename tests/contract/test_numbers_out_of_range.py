@@ -43,6 +43,8 @@ NEWTON = [DAMPING, C, DECREASE, TRIALS, EPOCH, RATE, RESET, LARGEST]
 _ip = functools.partial
 _constant = optaxls.constant(1.0)
 
+NOT_WEIGHTS = [-1.0, math.nan, math.inf, "1"]
+
 RULES = {
     "armijo": (optaxls.armijo, [C]),
     "goldstein": (optaxls.goldstein, [("c", [0, 0.5, 0.7, math.nan], "(0, 0.5)")]),
@@ -232,6 +234,33 @@ RULES = {
     "accelerated_search": (
         _ip(optaxls.accelerated_sgd, growth_constant=2.0, smoothness=None),
         [FIRST, DECREASE, RATE],
+    ),
+    "prox_sgd": (
+        _ip(optaxls.prox_sgd, optaxls.prox.l1(0.1), steps_per_epoch=1.0),
+        [C, DECREASE, RATE, FIRST, TRIALS],
+    ),
+    "prox_adam": (
+        _ip(optaxls.prox_adam, optaxls.prox.l1(0.1), steps_per_epoch=1.0),
+        [C, B1, B2, DECREASE, RATE, FIRST],
+    ),
+    "fista": (
+        _ip(optaxls.fista, optaxls.prox.l1(0.1)),
+        [FIRST, DECREASE, TRIALS, ("slack", GROWTH, "[1, inf)")],
+    ),
+    "grow_when_slack": (
+        optaxls.grow_when_slack,
+        [FIRST, RATE, ("slack", GROWTH, "[1, inf)")],
+    ),
+    "prox.l1": (optaxls.prox.l1, [("weight", NOT_WEIGHTS, "[0, inf)")]),
+    "prox.l2": (optaxls.prox.l2, [("weight", NOT_WEIGHTS, "[0, inf)")]),
+    "prox.nuclear": (optaxls.prox.nuclear, [("weight", NOT_WEIGHTS, "[0, inf)")]),
+    "prox.group_l2": (
+        _ip(optaxls.prox.group_l2, axis=0),
+        [("weight", NOT_WEIGHTS, "[0, inf)")],
+    ),
+    "prox.l1_ball": (
+        optaxls.prox.l1_ball,
+        [("radius", [0, -1.0, math.nan, "1"], "(0, inf]")],
     ),
     "accumulate": (
         _ip(optaxls.accumulate, lambda params: 0.0),

@@ -123,6 +123,8 @@ HYPERPARAMETERS = {
     "accelerated_search": ("strong_convexity", (0.5, 2.0)),
     "lbfgs": ("c2", (0.1, 0.9)),
     "sign_descent": ("learning_rate", (0.01, 0.1)),
+    "prox_sgd": ("c", (0.1, 0.9)),
+    "fista": ("slack", (2.0, 10.0)),
     "spectral": ("max_step_size", (0.01, 10.0)),
     "bracketed": ("max_step_size", (0.02, 0.2)),
     "smoothed": ("growth", (1.0, 3.0)),
@@ -301,6 +303,10 @@ COPIES = dict.fromkeys(RULES, 0) | {
     "nesterov": 1,
     "plane_search": 1,
     "multidimensional": 1,
+    "prox_adam": 2,
+    # w, besides the y that is trained.
+    "fista": 1,
+    "projected_auto": 4,
     # Two memories, each with an axis for the pairs in front.
     "stochastic_lbfgs": 2,
 }

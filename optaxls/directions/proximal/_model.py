@@ -1,13 +1,13 @@
 """The direction to the minimum of a quadratic model of the loss, with a penalty."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from optaxls._core import checks, trees
-from optaxls.directions.curvature import _full_batch, _forward, _pairs
+from optaxls.directions.curvature import _forward, _full_batch, _pairs
 from optaxls.directions.pairs import DirectionPair
 from optaxls.parts.types import Params, Proximal
 

@@ -2,6 +2,7 @@
 
 import optax
 
+from optaxls._core import checks
 from optaxls.directions._conjugated import conjugated
 from optaxls.directions._sign import descent
 from optaxls.parts.conditions.quadratic import quadratic_bound
@@ -73,6 +74,7 @@ def fista(
       Beck and Teboulle 2009, the algorithm of section 4; O'Donoghue and Candes 2012,
       arXiv:1204.3982, section 3.2, for the restart.
     """
+    checks.require("decrease_factor", decrease_factor, "(0, 1)")
     first = grow_when_slack(initial_step_size, 1 / decrease_factor, slack)
     search = backtracking(decrease_factor, max_trials=max_trials)
     rule = scale_by_line_search(

@@ -5,8 +5,8 @@ import math
 import optax
 
 from optaxls.directions._conjugated import conjugated
+from optaxls.directions._sign import descent
 from optaxls.optimizers._initial_steps import reset_rule
-from optaxls.optimizers.sls import sls
 from optaxls.parts.conditions.monotone import armijo
 from optaxls.parts.paths.proximal import along_prox
 from optaxls.parts.searches.backtracking import backtracking
@@ -75,17 +75,13 @@ def prox_sgd(
       Vaswani et al. 2019, arXiv:1905.09997, Algorithm 1, along the path of Beck and
       Teboulle 2009.
     """
-    return sls(
-        steps_per_epoch=steps_per_epoch,
-        c=c,
-        decrease_factor=decrease_factor,
-        growth=growth,
-        initial_step_size=initial_step_size,
-        reset=reset,
-        max_step_size=max_step_size,
-        max_trials=max_trials,
-        path=along_prox(prox),
+    path = along_prox(prox)
+    rule = reset_rule(reset, initial_step_size, growth, steps_per_epoch, max_step_size)
+    search = backtracking(decrease_factor, max_trials=max_trials)
+    step_rule = scale_by_line_search(
+        armijo(c), rule, search, path=path, name="prox_sgd"
     )
+    return conjugated(optax.chain(descent(), step_rule))
 
 
 def prox_adam(

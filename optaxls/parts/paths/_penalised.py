@@ -25,7 +25,9 @@ def _penalty_change(prox: Proximal, params: Params, updates: Params) -> jax.Arra
     return sum(changes, jnp.zeros((), dtype))
 
 
-def penalised(prox: Proximal, updates_at: Callable[[Origin, jax.Array], Params]) -> Path:
+def penalised(
+    prox: Proximal, updates_at: Callable[[Origin, jax.Array], Params]
+) -> Path:
     """The path of ``updates_at(origin, step_size)`` for a loss with a penalty."""
 
     def displace(origin: Origin, step_size: jax.Array) -> Displacement:

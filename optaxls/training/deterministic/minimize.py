@@ -15,7 +15,8 @@ from optaxls._core.arguments import require_arrays
 from optaxls._core.loss import unknown_value
 from optaxls._core.reports import known_value_and_grad, num_trials
 from optaxls.parts.types import Params, ValueFn
-from optaxls.training._optimality import (
+from optaxls.training._update import updated
+from optaxls.training.deterministic._optimality import (
     Objective,
     evaluate,
     loss_and_grad,
@@ -23,7 +24,6 @@ from optaxls.training._optimality import (
     optimality,
     penalty_at,
 )
-from optaxls.training._update import updated
 
 # Steps in a row without a finite loss or without any change of the params.
 _MOST_IDLE = 3

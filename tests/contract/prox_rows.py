@@ -1,0 +1,20 @@
+"""Rows of the contract for paths with a proximal operator."""
+
+import optaxls
+from tests.cases import SEARCHED, Case, case
+
+LASSO = optaxls.prox.l1(0.01)
+# The start of the contract's quadratic lies on its border.
+BOX = optaxls.along_projection(optaxls.prox.box(-0.5, 2.0))
+
+ROWS: dict[str, Case] = {
+    "prox_sgd": case(optaxls.prox_sgd, SEARCHED, prox=LASSO, steps_per_epoch=10.0),
+    "prox_adam": case(
+        optaxls.prox_adam, SEARCHED, prox=LASSO, steps_per_epoch=10.0, b1=0.9
+    ),
+    "fista": case(optaxls.fista, SEARCHED, True, prox=LASSO),
+    "projected_ponos": case(optaxls.ponos, SEARCHED, path=BOX),
+    "projected_auto": case(optaxls.auto, ("value", "grad"), True, path=BOX),
+}
+# Their ``value`` and ``trial_value`` have the penalty in them.
+PENALISED = ("prox_sgd", "prox_adam", "fista")
