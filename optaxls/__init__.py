@@ -70,6 +70,12 @@ from optaxls.transforms.untested import scale_by_initial_step as scale_by_initia
 from optaxls.directions.acceleration.plane import scale_by_plane as scale_by_plane
 from optaxls.directions.adam_moments import adam_moments as adam_moments
 from optaxls.directions.cautious import cautious as cautious
+from optaxls.directions.coordinates.greedy import (
+    scale_by_greedy_coordinate as scale_by_greedy_coordinate,
+)
+from optaxls.directions.coordinates.pair import (
+    scale_by_greedy_pair as scale_by_greedy_pair,
+)
 from optaxls.directions.guarded import guarded as guarded
 from optaxls.directions.curvature.damping import Damping as Damping
 from optaxls.directions.curvature.damping import adapted_damping as adapted_damping

@@ -307,6 +307,11 @@ COPIES = dict.fromkeys(RULES, 0) | {
     # w, besides the y that is trained.
     "fista": 1,
     "projected_auto": 4,
+    "owl_qn": 3,
+    "two_metric": 3,
+    "pqn": 3,
+    # The last params and gradient, and the gradient that the search found.
+    "spg": 3,
     # Two memories, each with an axis for the pairs in front.
     "stochastic_lbfgs": 2,
 }
@@ -327,7 +332,9 @@ def test_map_params_finds_the_copies_of_the_params_and_nothing_else(name):
     assert found == [True] * (COPIES[name] * len(params))
     scalars = optax.tree.map_params(optimizer, lambda leaf: None, state)
     # The losses in spectral's window, and a product for each pair of L-BFGS.
-    most = {"spectral": 4, "lbfgs": 4, "stochastic_lbfgs": 10}.get(name, 1)
+    remembering = ("stochastic_lbfgs", "owl_qn", "two_metric", "pqn", "spg")
+    most = {"spectral": 4, "lbfgs": 4} | dict.fromkeys(remembering, 10)
+    most = most.get(name, 1)
     assert all(leaf.size <= most for leaf in jax.tree.leaves(scalars))
 
 

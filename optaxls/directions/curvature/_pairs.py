@@ -166,7 +166,9 @@ def restricted_to(free: Params, state: PairsState) -> PairsState:
 
     displacements = jax.tree.map(masked, state.displacements, free)
     changes = jax.tree.map(masked, state.changes, free)
-    bends = jax.vmap(lambda s, y: _bend(s, y, dtype))(displacements, changes)
+    # The size is given, for trees without leaves.
+    measure = jax.vmap(lambda s, y: _bend(s, y, dtype), axis_size=state.scales.size)
+    bends = measure(displacements, changes)
     good = bends.good & (state.curvatures > 0)
     return state._replace(
         displacements=displacements,

@@ -4,7 +4,7 @@ from typing import Any
 
 import optax
 
-from optaxls.directions.curvature._restricted import reduced_by_l1, restricted_pairs
+from optaxls.directions.proximal._restricted import reduced_by_l1, restricted_pairs
 from optaxls.optimizers.proximal._full_batch import searched_from_one
 from optaxls.parts.conditions.monotone import armijo
 from optaxls.parts.paths.orthant import along_orthant

@@ -4,7 +4,7 @@ from typing import Any
 
 import optax
 
-from optaxls.directions.curvature._restricted import (
+from optaxls.directions.proximal._restricted import (
     reduced_by_bounds,
     restricted_pairs,
 )

@@ -12,16 +12,24 @@ from optaxls.parts.types import Params
 
 
 class _Terms(NamedTuple):
-    """``B = factor I + sum_i (plus_i plus_i' - minus_i minus_i')``, ``factor`` > 0."""
+    """``B = factor I + sum_i (plus_i plus_i' - minus_i minus_i')``, ``factor`` > 0.
+
+    ``curvatures`` has an entry for each pair.
+    """
 
     factor: jax.Array
+    curvatures: jax.Array
     plus: Params
     minus: Params
 
 
-def _products(rows: Params, vector: Params, dtype: Any) -> jax.Array:
-    """The inner product of each row with the vector."""
-    return jax.vmap(lambda row: _pairs.product(row, vector, dtype))(rows)
+def _products(rows: Params, vector: Params, like: jax.Array) -> jax.Array:
+    """The inner product of each row with the vector, in the shape of ``like``."""
+
+    def along(row: Params) -> jax.Array:
+        return _pairs.product(row, vector, like.dtype)
+
+    return jax.vmap(along, axis_size=like.size)(rows)
 
 
 def _combined(vector: Params, weights: jax.Array, rows: Params) -> Params:
@@ -36,10 +44,10 @@ def _combined(vector: Params, weights: jax.Array, rows: Params) -> Params:
 
 
 def _times(terms: _Terms, vector: Params) -> Params:
-    dtype = terms.factor.dtype
+    like = terms.curvatures
     found = trees.scale(terms.factor, vector)
-    found = _combined(found, _products(terms.plus, vector, dtype), terms.plus)
-    return _combined(found, -_products(terms.minus, vector, dtype), terms.minus)
+    found = _combined(found, _products(terms.plus, vector, like), terms.plus)
+    return _combined(found, -_products(terms.minus, vector, like), terms.minus)
 
 
 def _inverse_root(square: jax.Array) -> jax.Array:
@@ -71,7 +79,7 @@ def _with_pair(
 
     plus = put(terms.plus, trees.scale(root, _pairs.at(state.changes, place)))
     minus = put(terms.minus, trees.scale(other, bent))
-    return (_Terms(terms.factor, plus, minus), state), None
+    return (terms._replace(plus=plus, minus=minus), state), None
 
 
 def hessian_of(
@@ -85,7 +93,7 @@ def hessian_of(
     """
     scale = _pairs.scale_of(state, grads)
     nothing = jax.tree.map(jnp.zeros_like, state.displacements)
-    start = _Terms(1 / scale, nothing, nothing)
+    start = _Terms(1 / scale, state.curvatures, nothing, nothing)
     latest = _pairs.latest_first(state)
     (terms, _), _ = jax.lax.scan(_with_pair, (start, state), latest, reverse=True)
     return lambda vector: _times(terms, vector), scale
