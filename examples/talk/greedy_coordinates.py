@@ -65,19 +65,21 @@ def gaps(
     return (np.asarray(values) - best) / (0 - best)
 
 
-def random_pair(hessian: np.ndarray) -> optax.GradientTransformation:
-    """Two coordinates drawn at random, and the exact step along them."""
-    curvatures = jnp.asarray(hessian)
+def random_pairs(hessian: np.ndarray, linear: np.ndarray, best: float) -> np.ndarray:
+    """The same for two coordinates drawn at random, and the exact step along them."""
+    curvatures, size = jnp.asarray(hessian), len(linear)
 
-    def update(grads: Any, state: Any, params: Any = None) -> Any:
-        del params
-        key = jax.random.fold_in(jax.random.key(0), state)
-        i, j = jax.random.choice(key, len(grads), (2,), replace=False)
+    def body(w: jax.Array, key: jax.Array) -> tuple[jax.Array, jax.Array]:
+        bent = curvatures @ w
+        value, grad = 0.5 * w @ bent - linear @ w, bent - linear
+        i, j = jax.random.choice(key, size, (2,), replace=False)
         bend = curvatures[i, i] + curvatures[j, j] - 2 * curvatures[i, j]
-        mass = (grads[i] - grads[j]) / bend
-        return jnp.zeros_like(grads).at[i].set(mass).at[j].set(-mass), state + 1
+        mass = (grad[i] - grad[j]) / bend
+        return w.at[i].add(-mass).at[j].add(mass), value
 
-    return optax.GradientTransformation(lambda params: jnp.zeros((), int), update)
+    keys = jax.random.split(jax.random.key(0), PAIR_STEPS)
+    values = jax.jit(lambda: jax.lax.scan(body, jnp.zeros(size), keys)[1])()
+    return (np.asarray(values) - best) / (0 - best)
 
 
 def page_rank() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -143,13 +145,10 @@ def two_coordinates() -> dict[str, np.ndarray]:
     system = np.block([[hessian, ones], [ones.T, np.zeros((1, 1))]])
     optimum = np.linalg.solve(system, np.append(linear, 0))[:size]
     best = 0.5 * optimum @ hessian @ optimum - linear @ optimum
-    pairs = {
-        "random": random_pair(hessian),
-        "greedy": optaxls.scale_by_greedy_pair(),
-    }
+    greedy = optaxls.scale_by_greedy_pair()
     return {
-        name: gaps(pair, hessian, linear, best, PAIR_STEPS)
-        for name, pair in pairs.items()
+        "random": random_pairs(hessian, linear, best),
+        "greedy": gaps(greedy, hessian, linear, best, PAIR_STEPS),
     }
 
 

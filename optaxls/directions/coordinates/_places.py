@@ -1,10 +1,11 @@
 """A tree of real params as one vector, and back."""
 
+import itertools
+import math
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from optaxls._core import trees
 from optaxls.directions.curvature._products import Reals, filled, real_leaves
@@ -18,8 +19,8 @@ def joined(leaves: Reals, dtype: Any) -> jax.Array:
 def split(tree: Any, vector: jax.Array) -> Reals:
     """The vector in pieces of the shapes of the tree's trained leaves."""
     shapes = [jnp.shape(leaf) for leaf in trees.inexact_leaves(tree)]
-    ends = np.cumsum([int(np.prod(shape)) for shape in shapes])[:-1]
-    pieces = jnp.split(vector, ends) if shapes else []
+    ends = list(itertools.accumulate(map(math.prod, shapes)))
+    pieces = jnp.split(vector, ends[:-1]) if shapes else []
     return [piece.reshape(shape) for piece, shape in zip(pieces, shapes, strict=True)]
 
 

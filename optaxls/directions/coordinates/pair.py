@@ -18,7 +18,7 @@ from optaxls.parts.types import Params
 _NAME = "scale_by_greedy_pair"
 
 
-class PairReport(NamedTuple):
+class _Report(NamedTuple):
     """What ``metrics`` shows.
 
     ``gap`` is the largest less the smallest entry of the gradient among those that can
@@ -32,7 +32,7 @@ class PairReport(NamedTuple):
 class PairState(NamedTuple):
     """``report``: how far the params are from a minimum, how many coordinates move."""
 
-    report: PairReport
+    report: _Report
 
 
 def scale_by_greedy_pair(
@@ -111,7 +111,7 @@ def scale_by_greedy_pair(
 
     def init(params: Params) -> PairState:
         none = jnp.zeros((), jnp.int32)
-        return PairState(PairReport(jnp.zeros((), trees.scalar_dtype(params)), none))
+        return PairState(_Report(jnp.zeros((), trees.scalar_dtype(params)), none))
 
     def update(
         updates: Params,
@@ -143,7 +143,7 @@ def scale_by_greedy_pair(
             found = _pair_rules.by_gain(rooms, times, diagonal)
         # A gradient that is not finite is passed on, for the search to see it.
         found = jnp.where(jnp.all(jnp.isfinite(grad)), found, -grad)
-        report = PairReport(rooms.gap, jnp.sum(found != 0, dtype=jnp.int32))
+        report = _Report(rooms.gap, jnp.sum(found != 0, dtype=jnp.int32))
         moved = nudged(bounds, params, _places.like(params, found))
         return trees.reverse(moved), trees.cast_like(PairState(report), state)
 
