@@ -112,7 +112,7 @@ def page_rank() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def ranked() -> dict[str, np.ndarray]:
     """Curves of the steepest and of random coordinates on PageRank."""
     hessian, linear, optimum = page_rank()
-    best = 0.5 * optimum @ hessian @ optimum - linear @ optimum
+    best = float(0.5 * optimum @ hessian @ optimum - linear @ optimum)
     rules = {"random": {"key": 0}, "gs": {}}
     return {
         rule: gaps(
@@ -126,7 +126,7 @@ def ranked() -> dict[str, np.ndarray]:
 def one_coordinate() -> dict[str, np.ndarray]:
     """The curves of four choices of a coordinate."""
     hessian, linear = least_squares()
-    best = -0.5 * linear @ np.linalg.solve(hessian, linear)
+    best = float(-0.5 * linear @ np.linalg.solve(hessian, linear))
     smoothness = jnp.asarray(np.diag(hessian))
     rules = {"random": {"key": 0}, "cyclic": {}, "gs": {}, "gsl": {}}
     return {
@@ -144,7 +144,7 @@ def two_coordinates() -> dict[str, np.ndarray]:
     ones, size = np.ones((PAIRS, 1)), PAIRS
     system = np.block([[hessian, ones], [ones.T, np.zeros((1, 1))]])
     optimum = np.linalg.solve(system, np.append(linear, 0))[:size]
-    best = 0.5 * optimum @ hessian @ optimum - linear @ optimum
+    best = float(0.5 * optimum @ hessian @ optimum - linear @ optimum)
     greedy = optaxls.scale_by_greedy_pair()
     return {
         "random": random_pairs(hessian, linear, best),

@@ -30,6 +30,13 @@ def _require_rule(rule: str, smoothness: Any, key: Any) -> None:
     require_numbers("smoothness", smoothness, "(0, inf)")
 
 
+def _key_data(key: int | jax.Array) -> jax.Array:
+    """The data of a key: of an integer, of a typed key, or of a key that is data."""
+    if isinstance(key, int):
+        return jax.random.key_data(jax.random.key(key))
+    return jax.random.key_data(key) if trees.is_key(key) else key
+
+
 def _chosen(
     rule: str, entries: jax.Array, curvatures: jax.Array, state: CoordinateState
 ) -> jax.Array:
@@ -97,12 +104,8 @@ def scale_by_greedy_coordinate(
     _require_rule(rule, smoothness, key)
 
     def init(params: Params) -> CoordinateState:
-        given = 0 if key is None else key
-        if not hasattr(given, "dtype"):
-            given = jax.random.key(given)
-        if jnp.issubdtype(given.dtype, jax.dtypes.prng_key):
-            given = jax.random.key_data(given)
-        return trees.fresh(CoordinateState(given, jnp.zeros((), jnp.int32)))
+        data = _key_data(0 if key is None else key)
+        return trees.fresh(CoordinateState(data, jnp.zeros((), jnp.int32)))
 
     def update(
         updates: Params, state: Any, params: Any = None

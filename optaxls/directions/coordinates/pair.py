@@ -106,7 +106,7 @@ def scale_by_greedy_pair(
     checks.require_choice("rule", rule, ("gs1", "second_order"))
     if rule == "second_order" and smoothness is None:
         raise ValueError('smoothness must be given for rule="second_order", got None')
-    bounds = box(lower, upper).bounds
+    within = box(lower, upper).prox
     require_numbers("smoothness", smoothness, "(0, inf)")
 
     def init(params: Params) -> PairState:
@@ -144,7 +144,7 @@ def scale_by_greedy_pair(
         # A gradient that is not finite is passed on, for the search to see it.
         found = jnp.where(jnp.all(jnp.isfinite(grad)), found, -grad)
         report = _Report(rooms.gap, jnp.sum(found != 0, dtype=jnp.int32))
-        moved = nudged(bounds, params, _places.like(params, found))
+        moved = nudged(lambda at: within(at, 1.0), params, _places.like(params, found))
         return trees.reverse(moved), trees.cast_like(PairState(report), state)
 
     return optax.GradientTransformationExtraArgs(init, update)
