@@ -23,8 +23,12 @@ from optaxls.optimizers.finite_sums.svrg import svrg as svrg
 from optaxls.optimizers.ponos import adam_ponos as adam_ponos
 from optaxls.optimizers.ponos import ponos as ponos
 from optaxls.optimizers.proximal.fista import fista as fista
+from optaxls.optimizers.proximal.owl_qn import owl_qn as owl_qn
+from optaxls.optimizers.proximal.pqn import pqn as pqn
 from optaxls.optimizers.proximal.prox_sgd import prox_adam as prox_adam
 from optaxls.optimizers.proximal.prox_sgd import prox_sgd as prox_sgd
+from optaxls.optimizers.proximal.spg import spg as spg
+from optaxls.optimizers.proximal.two_metric import two_metric as two_metric
 from optaxls.optimizers.salsa import salsa as salsa
 from optaxls.optimizers.sign_descent import sign_descent as sign_descent
 from optaxls.optimizers.sls import sls as sls
@@ -77,6 +81,12 @@ from optaxls.transforms.untested import scale_by_initial_step as scale_by_initia
 from optaxls.directions.acceleration.plane import scale_by_plane as scale_by_plane
 from optaxls.directions.adam_moments import adam_moments as adam_moments
 from optaxls.directions.cautious import cautious as cautious
+from optaxls.directions.coordinates.greedy import (
+    scale_by_greedy_coordinate as scale_by_greedy_coordinate,
+)
+from optaxls.directions.coordinates.pair import (
+    scale_by_greedy_pair as scale_by_greedy_pair,
+)
 from optaxls.directions.guarded import guarded as guarded
 from optaxls.directions.curvature.damping import Damping as Damping
 from optaxls.directions.curvature.damping import adapted_damping as adapted_damping
@@ -129,8 +139,10 @@ from optaxls.parts.searches.parallel import parallel_candidates as parallel_cand
 
 # Paths: how a step size becomes a displacement.
 from optaxls.parts.paths.line import along_direction as along_direction
+from optaxls.parts.paths.orthant import along_orthant as along_orthant
 from optaxls.parts.paths.proximal import along_projection as along_projection
 from optaxls.parts.paths.proximal import along_prox as along_prox
+from optaxls.parts.paths.segment import along_segment as along_segment
 from optaxls import prox as prox
 
 # Parts: gates, and the types that a part of one's own is made of.

@@ -37,6 +37,8 @@ VARIANTS = {
     "nesterov",
     "accelerated_sgd",
     "prox_adam",
+    "two_metric",
+    "spg",
     "projected_ponos",
     "projected_auto",
 }
@@ -49,6 +51,8 @@ ALIKE = VARIANTS | {
     "flipped",
     "svrg",
     "ivon_searched",
+    "two_metric",
+    "pqn",
 }
 
 

@@ -13,8 +13,12 @@ ROWS: dict[str, Case] = {
         optaxls.prox_adam, SEARCHED, prox=LASSO, steps_per_epoch=10.0, b1=0.9
     ),
     "fista": case(optaxls.fista, SEARCHED, True, prox=LASSO),
+    "owl_qn": case(optaxls.owl_qn, SEARCHED, weight=0.01),
+    "two_metric": case(optaxls.two_metric, SEARCHED, lower=-0.5, upper=2.0),
+    "spg": case(optaxls.spg, SEARCHED, prox=LASSO),
+    "pqn": case(optaxls.pqn, SEARCHED, prox=LASSO),
     "projected_ponos": case(optaxls.ponos, SEARCHED, path=BOX),
     "projected_auto": case(optaxls.auto, ("value", "grad"), True, path=BOX),
 }
 # Their ``value`` and ``trial_value`` have the penalty in them.
-PENALISED = ("prox_sgd", "prox_adam", "fista")
+PENALISED = ("prox_sgd", "prox_adam", "fista", "owl_qn", "spg", "pqn")

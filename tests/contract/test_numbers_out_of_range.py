@@ -268,6 +268,19 @@ RULES = {
         _ip(optaxls.fista, optaxls.prox.l1(0.1)),
         [FIRST, DECREASE, TRIALS, ("slack", GROWTH, "[1, inf)")],
     ),
+    "owl_qn": (
+        _ip(optaxls.owl_qn, weight=0.1),
+        [("weight", NOT_WEIGHTS, "[0, inf)"), MEMORY, C, TRIALS],
+    ),
+    "two_metric": (_ip(optaxls.two_metric, 0.0, 1.0), [MEMORY, C, TRIALS]),
+    "spg": (
+        _ip(optaxls.spg, optaxls.prox.nonnegative()),
+        [C, TRIALS, FIRST, ("window", COUNT, ">= 1")],
+    ),
+    "pqn": (
+        _ip(optaxls.pqn, optaxls.prox.nonnegative()),
+        [MEMORY, C, TRIALS, ("inner_steps", COUNT, ">= 1")],
+    ),
     "grow_when_slack": (
         optaxls.grow_when_slack,
         [FIRST, RATE, ("slack", GROWTH, "[1, inf)")],

@@ -316,6 +316,11 @@ COPIES = dict.fromkeys(RULES, 0) | {
     # w, besides the y that is trained.
     "fista": 1,
     "projected_auto": 4,
+    "owl_qn": 3,
+    "two_metric": 3,
+    "pqn": 3,
+    # The last params and gradient, and the gradient that the search found.
+    "spg": 3,
     # Two memories, each with an axis for the pairs in front.
     "stochastic_lbfgs": 2,
     # The table, with an axis for the functions in front, and two sums of it.
@@ -340,8 +345,10 @@ def test_map_params_finds_the_copies_of_the_params_and_nothing_else(name):
     scalars = optax.tree.map_params(optimizer, lambda leaf: None, state)
     # The losses in spectral's window, a product for each pair of L-BFGS, what was seen
     # of each function of a sum, a key, and the factor of a precision.
-    most = {"spectral": 4, "lbfgs": 4, "stochastic_lbfgs": 10, "sag": 3, "svrg": 3}
-    most = (most | {"iblr": 9, "ivon": 2, "ivon_searched": 2}).get(name, 1)
+    remembering = ("stochastic_lbfgs", "owl_qn", "two_metric", "pqn", "spg")
+    most = {"spectral": 4, "lbfgs": 4, "sag": 3, "svrg": 3, "iblr": 9}
+    most |= {"ivon": 2, "ivon_searched": 2} | dict.fromkeys(remembering, 10)
+    most = most.get(name, 1)
     assert all(leaf.size <= most for leaf in jax.tree.leaves(scalars))
 
 

@@ -8,7 +8,7 @@ from optaxls.directions.pairs import DirectionPair
 from optaxls.parts.types import Params
 
 
-def _tell(
+def tell(
     state: _pairs.PairsState,
     displacement: Params,
     report: Any,
@@ -34,4 +34,4 @@ def full_batch_pairs(*, memory_size: int = 10) -> DirectionPair:
     After a step :math:`s` the pair of :math:`s` and of the change of the gradient
     enters, both as the search found them.
     """
-    return _pairs.remembering(memory_size, _tell)
+    return _pairs.remembering(memory_size, tell)

@@ -58,12 +58,12 @@ def _no_pairs(params: Params, memory_size: int) -> PairsState:
     return trees.fresh(state)
 
 
-def _product(left: Params, right: Params, dtype: Any) -> jax.Array:
+def product(left: Params, right: Params, dtype: Any) -> jax.Array:
     """The inner product of two directions: real, of complex leaves too."""
     return trees.inner(trees.conj(left), right, dtype)
 
 
-def _at(tree: Params, place: jax.Array) -> Params:
+def at(tree: Params, place: jax.Array) -> Params:
     def leaf_at(leaf: jax.Array) -> jax.Array:
         return jax.lax.dynamic_index_in_dim(leaf, place, keepdims=False)
 
@@ -85,56 +85,107 @@ def _weight(curvature: jax.Array) -> jax.Array:
 # Functions of the module: an eager scan over a new closure compiles at every step.
 def _back(carry: tuple[Params, PairsState], place: jax.Array) -> Any:
     vector, state = carry
-    weight = _weight(_at(state.curvatures, place))
-    product = _product(_at(state.displacements, place), vector, weight.dtype)
-    share, change = weight * product, _at(state.changes, place)
+    weight = _weight(at(state.curvatures, place))
+    along = product(at(state.displacements, place), vector, weight.dtype)
+    share, change = weight * along, at(state.changes, place)
     vector = trees.add_scaled(vector, -share, change, where=weight > 0)
     return (vector, state), share
 
 
 def _forth(carry: tuple[Params, PairsState], given: tuple[jax.Array, jax.Array]) -> Any:
     (vector, state), (place, share) = carry, given
-    weight = _weight(_at(state.curvatures, place))
-    product = _product(_at(state.changes, place), vector, weight.dtype)
-    share, displacement = share - weight * product, _at(state.displacements, place)
+    weight = _weight(at(state.curvatures, place))
+    along = product(at(state.changes, place), vector, weight.dtype)
+    share, displacement = share - weight * along, at(state.displacements, place)
     vector = trees.add_scaled(vector, share, displacement, where=weight > 0)
     return (vector, state), None
 
 
-def _times_inverse_hessian(state: PairsState, grads: Params) -> Params:
+def latest_first(state: PairsState) -> jax.Array:
+    """The places of the pairs in the ring, the newest first."""
+    size = state.curvatures.size
+    return jnp.remainder(state.newest - jnp.arange(size, dtype=jnp.int32), size)
+
+
+def scale_of(state: PairsState, grads: Params) -> jax.Array:
+    """The multiple of the gradient that a step without curvature would make.
+
+    It is the geometric mean of the scales of all pairs. With the scale of the last pair
+    alone, which is more common, full batches needed some 5 % more evaluations.
+    Mini-batches ended at a higher loss, since the scale of one batch is noise. Without
+    pairs the step has length 1 at most.
+    """
+    # Nothing is known of the curvature at first.
+    sqnorm = trees.sqnorm(grads, state.curvatures.dtype)
+    first = 1 / jnp.maximum(jnp.sqrt(sqnorm), 1)
+    return jnp.where(jnp.any(state.curvatures > 0), _mean_scale(state), first)
+
+
+def times_inverse_hessian(
+    state: PairsState, grads: Params, factor: jax.Array
+) -> Params:
     """The two-loop recursion: the inverse Hessian of the pairs, times ``grads``.
 
-    It begins with a multiple of the gradient: the geometric mean of the scales of all
-    pairs. With the scale of the last pair alone, which is more common, full batches
-    needed some 5 % more evaluations. Mini-batches ended at a higher loss, since the
-    scale of one batch is noise. Without pairs the result has length 1 at most.
+    It begins with ``factor`` times the gradient.
     """
-    dtype, size = state.curvatures.dtype, state.curvatures.size
-    latest = jnp.remainder(state.newest - jnp.arange(size, dtype=jnp.int32), size)
-    # Nothing is known of the curvature at first.
-    first = 1 / jnp.maximum(jnp.sqrt(trees.sqnorm(grads, dtype)), 1)
-    factor = jnp.where(jnp.any(state.curvatures > 0), _mean_scale(state), first)
+    latest = latest_first(state)
     (vector, _), shares = jax.lax.scan(_back, (grads, state), latest)
     start, oldest_first = (trees.scale(factor, vector), state), (latest, shares)
     return jax.lax.scan(_forth, start, oldest_first, reverse=True)[0][0]
 
 
-def _entered(
-    state: PairsState, displacement: Params, change: Params, where: jax.Array
-) -> PairsState:
-    """The pairs with one more in place of the oldest, ``where`` it has curvature.
+class _Bend(NamedTuple):
+    """Curvature and scale of a pair, whether they are usable, and whether it moves."""
 
-    A curvature within the rounding error of its inner product is none.
-    """
-    dtype, size = state.curvatures.dtype, state.curvatures.size
-    curvature = _product(displacement, change, dtype)
+    curvature: jax.Array
+    scale: jax.Array
+    good: jax.Array
+    moves: jax.Array
+
+
+def _bend(displacement: Params, change: Params, dtype: Any) -> _Bend:
+    """Measures a pair; a curvature within its rounding error is not usable."""
+    curvature = product(displacement, change, dtype)
     sqnorms = trees.sqnorm(displacement, dtype), trees.sqnorm(change, dtype)
     least = jnp.finfo(dtype).eps * jnp.sqrt(sqnorms[0]) * jnp.sqrt(sqnorms[1])
     good = (curvature > least) & jnp.isfinite(1 / curvature) & jnp.isfinite(least)
     scale = curvature / sqnorms[1]
-    good &= where & (scale > 0) & jnp.isfinite(scale)
-    place = jnp.remainder(state.newest + 1, size)
-    skips, skipped = where & ~good & (sqnorms[0] > 0), state.report.num_skipped
+    good &= (scale > 0) & jnp.isfinite(scale)
+    return _Bend(curvature, scale, good, sqnorms[0] > 0)
+
+
+def restricted_to(free: Params, state: PairsState) -> PairsState:
+    """The pairs on some coordinates only, without those that have no curvature there.
+
+    ``free`` is a tree of masks like params.
+    """
+    dtype = state.curvatures.dtype
+
+    def masked(memory: Any, mask: Any) -> Any:
+        return jnp.where(mask, memory, 0) if trees.is_inexact(memory) else memory
+
+    displacements = jax.tree.map(masked, state.displacements, free)
+    changes = jax.tree.map(masked, state.changes, free)
+    # The size is given, for trees without leaves.
+    measure = jax.vmap(lambda s, y: _bend(s, y, dtype), axis_size=state.scales.size)
+    bends = measure(displacements, changes)
+    good = bends.good & (state.curvatures > 0)
+    return state._replace(
+        displacements=displacements,
+        changes=changes,
+        curvatures=jnp.where(good, bends.curvature, 0),
+        scales=jnp.where(good, bends.scale, 0),
+    )
+
+
+def _entered(
+    state: PairsState, displacement: Params, change: Params, where: jax.Array
+) -> PairsState:
+    """The pairs with one more in place of the oldest, ``where`` it has curvature."""
+    curvature, scale, good, moves = _bend(displacement, change, state.curvatures.dtype)
+    good &= where
+    place = jnp.remainder(state.newest + 1, state.curvatures.size)
+    skips, skipped = where & ~good & moves, state.report.num_skipped
 
     def put(memory: jax.Array, leaf: jax.Array) -> jax.Array:
         # Where nothing enters, the old entry. Selecting whole memories would copy them.
@@ -191,8 +242,22 @@ def with_step(
     return _forgotten(new, grad, report)
 
 
-def remembering(memory_size: int, tell: Callable[..., PairsState]) -> DirectionPair:
-    """The pair of directions from a ring of pairs, into which ``tell`` puts steps."""
+def _quasi_newton(state: PairsState, params: Params, grads: Params) -> Params:
+    """Minus the inverse Hessian of the pairs, times the gradient."""
+    del params
+    factor = scale_of(state, grads)
+    return trees.reverse(times_inverse_hessian(state, grads, factor))
+
+
+def remembering(
+    memory_size: int,
+    tell: Callable[..., PairsState],
+    find: Callable[[PairsState, Params, Params], Params] = _quasi_newton,
+) -> DirectionPair:
+    """The pair of directions from a ring of pairs, into which ``tell`` puts steps.
+
+    ``find(state, params, grads)`` makes the direction, in float32 or wider.
+    """
     checks.require_integer("memory_size", memory_size, 1)
 
     def init(params: Params) -> PairsState:
@@ -201,9 +266,8 @@ def remembering(memory_size: int, tell: Callable[..., PairsState]) -> DirectionP
     def update(
         grads: Params, state: PairsState, params: Any = None, **extra: Any
     ) -> tuple[Directions, PairsState]:
-        del params, extra
-        found = _times_inverse_hessian(state, trees.wide(grads))
-        found = trees.cast_like(trees.reverse(found), grads)
+        del extra
+        found = trees.cast_like(find(state, params, trees.wide(grads)), grads)
         return Directions(found, found), state
 
     return DirectionPair(init, update, tell)

@@ -28,7 +28,8 @@ def _is_half(leaf: Any) -> bool:
 def _toward(place: jax.Array, end: jax.Array, number: jax.Array) -> jax.Array:
     """The neighbour of ``number`` in the direction from ``end`` to ``place``."""
     limit = jnp.where(place > end, jnp.inf, -jnp.inf).astype(number.dtype)
-    neighbour = jnp.nextafter(number, limit)
+    # The neighbour has no derivative.
+    neighbour = jnp.nextafter(jax.lax.stop_gradient(number), limit)
     return jnp.where(place == end, number, neighbour)
 
 

@@ -1,15 +1,16 @@
 """Paths that end in a proximal operator or a projection."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import optax
 
 from optaxls._core import trees
 from optaxls.parts.paths._bounds import nudged
-from optaxls.parts.types import Displacement, Origin, Params, Path, Proximal
+from optaxls.parts.paths._penalised import penalised
+from optaxls.parts.types import Origin, Params, Path, Proximal
 
 
 def _scaled_sizes(origin: Origin, step_size: jax.Array, far: Params) -> Any:
@@ -43,21 +44,6 @@ def _updates(prox: Proximal, origin: Origin, step_size: jax.Array) -> Params:
     return nudged(prox.bounds, params, updates)
 
 
-def _penalty_change(prox: Proximal, params: Params, updates: Params) -> jax.Array:
-    new = optax.apply_updates(params, updates)
-    if prox.terms is None:
-        return prox.penalty(new) - prox.penalty(params)
-    # The difference of two sums would round to nothing near a minimum.
-    pairs = zip(
-        jax.tree.leaves(prox.terms(new)),
-        jax.tree.leaves(prox.terms(params)),
-        strict=True,
-    )
-    dtype = trees.scalar_dtype(params)
-    changes = [jnp.sum(after - before, dtype=dtype) for after, before in pairs]
-    return sum(changes, jnp.zeros((), dtype))
-
-
 def _change_rounding(prox: Proximal, origin: Origin) -> jax.Array:
     """The rounding error of a predicted change, from rounded params and penalty."""
     dtype = origin.value.dtype
@@ -68,22 +54,17 @@ def _change_rounding(prox: Proximal, origin: Origin) -> jax.Array:
 
 
 def _path(prox: Proximal) -> Path:
-    def displace(origin: Origin, step_size: jax.Array) -> Displacement:
-        updates = _updates(prox, origin, step_size)
-        dtype = origin.value.dtype
-        change = trees.inner(origin.grad, updates, dtype)
-        change = change + _penalty_change(prox, origin.params, updates).astype(dtype)
-        return Displacement(updates, change, trees.sqnorm(updates, dtype))
+    path = penalised(prox, functools.partial(_updates, prox))
 
     def predicted_slope(origin: Origin, step_size: jax.Array) -> jax.Array:
-        _, change, sqdistance = displace(origin, step_size)
+        _, change, sqdistance = path.displace(origin, step_size)
         # Near a minimum rounding hides the predicted decrease. There it is known that a
         # step along minus the gradient decreases at least by ||w+ - w||^2 / step_size.
         hidden = change < _change_rounding(prox, origin)
         least = jnp.minimum(change, -sqdistance / step_size)
         return jnp.where(hidden, least, change) / step_size
 
-    return Path(displace, predicted_slope, prox)
+    return path._replace(predicted_slope=predicted_slope)
 
 
 def _require(prox: Any, name: str) -> None:
