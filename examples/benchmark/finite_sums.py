@@ -20,6 +20,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from examples.benchmark import finite_sums_peers as peers
 from examples.benchmark import finite_sums_solvers as solvers
 from examples.benchmark.finite_sums_solvers import Data, Solve
 from examples.common import run_directory
@@ -106,7 +107,7 @@ def _seconds(
 
 
 def _compared(name: str, data: Data, settings: Settings) -> dict[str, dict[str, float]]:
-    least, raced = solvers.least(data), solvers.contenders()
+    least, raced = solvers.least(data), solvers.contenders() | peers.installed()
     passes = {}
     for solver, solve in raced.items():
         print(f"{name}: {solver} ...", file=sys.stderr, flush=True)
