@@ -10,7 +10,7 @@ from optaxls.directions.cautious import cautious
 from optaxls.directions.guarded import guarded
 from optaxls.parts.initial_steps.hindsight import hindsight
 from optaxls.parts.paths.line import along_direction
-from optaxls.parts.types import Path, Proximal
+from optaxls.parts.types import Path
 from optaxls.transforms.decayed import decayed
 from optaxls.transforms.preconditioned import scale_by_preconditioned_search
 from optaxls.transforms.tail_averaged import tail_averaged
@@ -20,17 +20,17 @@ from optaxls.transforms.untested import scale_by_initial_step
 def _along(
     direction: optax.GradientTransformation | None,
     rule: optax.GradientTransformationExtraArgs,
-    prox: Proximal,
+    path: Path,
     weight_decay: float,
 ) -> optax.GradientTransformationExtraArgs:
     """The average behind a step along a path with a ``prox``."""
     if direction is not None:
         step = optax.chain(guarded(direction), descent(), rule)
         return tail_averaged(decayed(step, weight_decay))
-    if not prox.separable:
+    if path.prox is not None and not path.prox.separable:
         raise ValueError(
             "path needs a direction in the metric of the params, such as optax."
-            f"identity(): its penalty is no sum over the coordinates, got {prox!r}"
+            f"identity(): its penalty is no sum over the coordinates, got {path.prox!r}"
         )
     step = scale_by_preconditioned_search(rule, b1=0.9, b2=0.99, name="auto")
     return tail_averaged(decayed(step, weight_decay))
@@ -130,8 +130,8 @@ def auto(
         )
     first = hindsight(rate, tolerance, decay)
     rule = scale_by_initial_step(first, path=path, name="auto")
-    if path.prox is not None:
-        parts = [_along(direction, rule, path.prox, weight_decay)]
+    if path.prox is not None or direction is None:
+        parts = [_along(direction, rule, path, weight_decay)]
     else:
         last = tail_averaged(decayed(rule, weight_decay))
         parts = [guarded(direction), descent(), cautious(name="auto"), last]

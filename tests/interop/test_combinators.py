@@ -60,7 +60,7 @@ COMBINATORS = [
     Row(
         "schedule, clipping, momentum after a step-size rule",
         WORKS,
-        "changes the accepted step, untested",
+        "changes the accepted step, untested; along a set, `keep_inside` comes last",
         "test_numbers",
     ),
     Row(
