@@ -10,7 +10,8 @@ from optaxls._core import trees
 from optaxls.parts.types import Displacement, Origin, Params, Path, Proximal
 
 
-def _penalty_change(prox: Proximal, params: Params, updates: Params) -> jax.Array:
+def penalty_change(prox: Proximal, params: Params, updates: Params) -> jax.Array:
+    """The penalty after updates less that before, entry by entry where it has terms."""
     new = optax.apply_updates(params, updates)
     if prox.terms is None:
         return prox.penalty(new) - prox.penalty(params)
@@ -43,7 +44,7 @@ def penalised(
         updates = updates_at(origin, step_size)
         dtype = origin.value.dtype
         change = trees.inner(origin.grad, updates, dtype)
-        change = change + _penalty_change(prox, origin.params, updates).astype(dtype)
+        change = change + penalty_change(prox, origin.params, updates).astype(dtype)
         return Displacement(updates, change, trees.sqnorm(updates, dtype))
 
     def predicted_slope(origin: Origin, step_size: jax.Array) -> jax.Array:
