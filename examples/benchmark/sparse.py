@@ -13,6 +13,7 @@ liblinear and, where it is installed, skglm. Close other programs.
 
 import dataclasses
 import functools
+import importlib
 import importlib.util
 import sys
 import time
@@ -168,8 +169,7 @@ def _liblinear(data: Data, tolerance: float) -> np.ndarray:
 
 def _skglm(data: Data, tolerance: float) -> np.ndarray:
     # Only here, for it need not be installed.
-    import skglm
-
+    skglm = importlib.import_module("skglm")
     model = skglm.SparseLogisticRegression(
         data.weight, tol=tolerance, fit_intercept=False, max_iter=1000
     )

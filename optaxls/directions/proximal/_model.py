@@ -11,6 +11,7 @@ from optaxls._core import checks, trees
 from optaxls.directions.curvature import _full_batch, _pairs
 from optaxls.directions.pairs import DirectionPair
 from optaxls.directions.proximal import _forward
+from optaxls.parts.paths._penalised import penalty_change
 from optaxls.parts.searches._loop import while_loop
 from optaxls.parts.types import Params, Proximal
 
@@ -55,13 +56,15 @@ def _advanced(
     bent = product(move)
     curvature = _pairs.product(move, bent, dtype)
     change = _pairs.product(slope, move, dtype)
-    change = change + (prox.penalty(ahead) - prox.penalty(place)).astype(dtype)
+    change = change + penalty_change(prox, place, move).astype(dtype)
+    # It is known to be at most this; near a minimum rounding would hide it.
+    length = trees.sqnorm(move, dtype)
+    change = jnp.minimum(change, -length / size)
     bends = curvature > 0
     least = jnp.clip(-change / jnp.where(bends, curvature, 1), 0, 1)
     full = values[0] + change + 0.5 * curvature <= jnp.max(values)
     share = jnp.where(full | ~bends, change < 0, least).astype(dtype)
     value = values[0] + share * change + 0.5 * share**2 * curvature
-    length = trees.sqnorm(move, dtype)
     secant = jnp.where(bends, length / jnp.where(bends, curvature, 1), size)
     place = trees.add_scaled(place, share, move, where=share > 0)
     better = value < best_value

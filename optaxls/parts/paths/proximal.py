@@ -44,27 +44,8 @@ def _updates(prox: Proximal, origin: Origin, step_size: jax.Array) -> Params:
     return nudged(prox.bounds, params, updates)
 
 
-def _change_rounding(prox: Proximal, origin: Origin) -> jax.Array:
-    """The rounding error of a predicted change, from rounded params and penalty."""
-    dtype = origin.value.dtype
-    leaves = trees.inexact_leaves(origin.params)
-    widest = max((float(jnp.finfo(leaf.dtype).eps) for leaf in leaves), default=0.0)
-    _, size = trees.inner_and_abs(origin.grad, origin.params, dtype)
-    return 4 * widest * (size + jnp.abs(prox.penalty(origin.params)).astype(dtype))
-
-
 def _path(prox: Proximal) -> Path:
-    path = penalised(prox, functools.partial(_updates, prox))
-
-    def predicted_slope(origin: Origin, step_size: jax.Array) -> jax.Array:
-        _, change, sqdistance = path.displace(origin, step_size)
-        # Near a minimum rounding hides the predicted decrease. There it is known that a
-        # step along minus the gradient decreases at least by ||w+ - w||^2 / step_size.
-        hidden = change < _change_rounding(prox, origin)
-        least = jnp.minimum(change, -sqdistance / step_size)
-        return jnp.where(hidden, least, change) / step_size
-
-    return path._replace(predicted_slope=predicted_slope)
+    return penalised(prox, functools.partial(_updates, prox))
 
 
 def _require(prox: Any, name: str) -> None:

@@ -258,3 +258,17 @@ def test_complex_params_are_refused_by_what_has_orthants_or_bounds():
     for optimizer in (optaxls.owl_qn(0.1), optaxls.two_metric(0.0, 1.0)):
         with pytest.raises(TypeError, match="real"):
             optaxls.minimize(lambda w: jnp.sum(jnp.abs(w) ** 2), start, optimizer)
+
+
+@pytest.mark.parametrize("make", [optaxls.spg, optaxls.pqn])
+def test_rounding_does_not_stop_them_before_a_millionth_in_float32(make):
+    """The predicted decrease there is far below the rounding of the penalty."""
+    x, y = malignant()
+    signed = jnp.asarray(x * y[:, None], jnp.float32)
+
+    def loss(w):
+        return jnp.mean(jnp.logaddexp(0, -signed @ w)) + 5e-4 * w @ w
+
+    optimizer = make(optaxls.prox.l1(0.01))
+    found = optaxls.minimize(loss, jnp.zeros(30, jnp.float32), optimizer)
+    assert found.converged and found.optimality <= 1e-6
