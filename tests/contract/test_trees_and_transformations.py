@@ -129,7 +129,7 @@ HYPERPARAMETERS = {
     "lbfgs": ("c2", (0.1, 0.9)),
     "sign_descent": ("learning_rate", (0.01, 0.1)),
     "prox_sgd": ("c", (0.1, 0.9)),
-    "owl_qn": ("weight", (0.01, 0.3)),
+    "owl_qn": ("c", (1e-4, 0.9)),
     "pqn": ("c", (1e-4, 0.9)),
     "fista": ("initial_step_size", (0.01, 0.3)),
     "spectral": ("max_step_size", (0.01, 10.0)),
