@@ -74,7 +74,7 @@ def stochastic(solver, optimizer, steps):
 
 
 def armijo_sgd():
-    solver = jaxopt.ArmijoSGD(loss, maxiter=400, jit=False)
+    solver = jaxopt.ArmijoSGD(loss, maxiter=400)
     return stochastic(solver, optaxls.sls(steps_per_epoch=1, c=0.5), 150)
 
 
