@@ -21,8 +21,20 @@ KINDS = (
     "sign_descent",
     "spectral",
 )
-# Variants of another row: a number, or a part that another row runs through the same
-# transformations of JAX. Every promise of a step they keep by rows of their own.
+# One of each family: what jit, vmap, scan and grad make of its step.
+FAMILIES = (
+    *KINDS,
+    "lbfgs",
+    "stochastic_lbfgs",
+    "heavy_ball",
+    "accelerated_search",
+    "sag",
+    "ivon",
+    "prox_sgd",
+    "owl_qn",
+)
+# Variants of another row: by a number, or by a part that another row has. Every promise
+# that costs a program of their own is tested slowly.
 VARIANTS = {
     "sls_keep",
     "sls_restart",
@@ -37,21 +49,11 @@ VARIANTS = {
     "nesterov",
     "accelerated_sgd",
     "prox_adam",
-    "two_metric",
-    "spg",
     "projected_ponos",
     "projected_auto",
-}
-
-
-# And the rows that look like another row to jit, vmap, scan and grad.
-ALIKE = VARIANTS | {
-    "amsgrad_sls_heavy_ball",
-    "adam_sps",
-    "flipped",
     "svrg",
     "ivon_searched",
-    "two_metric",
+    "iblr",
     "pqn",
 }
 
@@ -67,11 +69,10 @@ def rows(*quick: str, among=RULES):
 
 
 def programs(*quick: str):
-    """The same without those alike, for what is about JAX and not about the rule."""
-    return rows(*quick, among=[name for name in RULES if name not in ALIKE])
+    """A row of each family, for what is about JAX and not about the rule."""
+    return rows(*quick, among=FAMILIES)
 
 
-# Variants of another row, whose promises are slow tests.
-VARIANTS = {"ivon_searched", "iblr"}
 every_row = rows(*(name for name in RULES if name not in VARIANTS))
 each_kind = rows(*KINDS)
+each_family = programs(*KINDS)

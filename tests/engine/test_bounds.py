@@ -98,6 +98,8 @@ TRAINED = [
     pytest.param(name, kind, marks=() if (name, kind) in QUICK else pytest.mark.slow)
     for name in OPTIMIZERS
     for kind in ("float32", "bfloat16", "float64")
+    # Other dtypes differ by the rounding of the path alone.
+    if kind == "float32" or name in ("ponos", "auto", "momentum")
 ]
 
 

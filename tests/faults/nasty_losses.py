@@ -24,7 +24,8 @@ from tests.rows import VARIANTS
 
 # Where a direction that climbs is flipped, other promises hold: test_uphill.py. What
 # differs from another row by its memory or its reset is here, other variants are not.
-_LEFT_OUT = VARIANTS - {"sls_keep", "ponos_forgetful", "sls_polyak"} | {"flipped"}
+_KEPT = {"sls_keep", "ponos_forgetful", "sls_polyak", "iblr"}
+_LEFT_OUT = VARIANTS - _KEPT | {"flipped"}
 ROWS = {
     name: row
     for name, row in (ALIASES | FAST_ROWS | POSTERIOR_ROWS).items()

@@ -21,12 +21,10 @@ import optaxls
 # One of each kind: the contract makes the same promises of every optimizer.
 OPTIMIZERS = {
     "sls": {"steps_per_epoch": 10.0},
-    "ponos": {"decay": 0.5},
     # With momentum: without it the first moment is left out of the state, which an
     # injected (traced) b1 cannot decide, so that the states would differ by it.
     "adam_sls": {"steps_per_epoch": 10.0, "b1": 0.9},
     "auto": {},
-    "stochastic_lbfgs": {},
 }
 
 
@@ -84,10 +82,7 @@ def common_tests(name: str) -> type:
 def cases():
     """Every (optimizer, test method) of the expanded class."""
     names = [n for n in dir(common_tests("sls")) if n.startswith("test")]
-    every = [(name, test) for name in OPTIMIZERS for test in names]
-    # The size of a memory is a shape, which cannot be injected as an array.
-    injected = "test_optimizers_can_be_wrapped_in_inject_hyperparams0"
-    return [case for case in every if case != ("stochastic_lbfgs", injected)]
+    return [(name, test) for name in OPTIMIZERS for test in names]
 
 
 @pytest.mark.slow
