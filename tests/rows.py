@@ -33,24 +33,26 @@ FAMILIES = (
     "prox_sgd",
     "owl_qn",
 )
-# Variants of another row: by a number, or by a part that another row has. Every promise
-# that costs a program of their own is tested slowly.
-VARIANTS = {
+# The same optimizer as another row, by other arguments: long tests.
+SETTINGS = {
     "sls_keep",
     "sls_restart",
     "sls_polyak",
     "sps_smoothed",
     "ponos_forgetful",
-    "adam_sls",
     "salsa_ungated",
     "own_condition",
     "guarded",
     "hessian_free_adapted",
+    "projected_ponos",
+    "projected_auto",
+}
+# And optimizers whose step is built like that of another row: slow tests.
+VARIANTS = SETTINGS | {
+    "adam_sls",
     "nesterov",
     "accelerated_sgd",
     "prox_adam",
-    "projected_ponos",
-    "projected_auto",
     "svrg",
     "ivon_searched",
     "iblr",
@@ -59,12 +61,15 @@ VARIANTS = {
 
 
 def rows(*quick: str, among=RULES):
-    """Parametrises ``name``: those named are quick, all others slow."""
+    """Parametrises ``name``: those named are quick, all others slow or long."""
     assert set(quick) <= set(among)
-    params = [
-        pytest.param(name, marks=() if name in quick else pytest.mark.slow)
-        for name in among
-    ]
+
+    def marks(name: str):
+        if name in quick:
+            return ()
+        return pytest.mark.long if name in SETTINGS else pytest.mark.slow
+
+    params = [pytest.param(name, marks=marks(name)) for name in among]
     return pytest.mark.parametrize("name", params)
 
 
@@ -74,5 +79,4 @@ def programs(*quick: str):
 
 
 every_row = rows(*(name for name in RULES if name not in VARIANTS))
-each_kind = rows(*KINDS)
-each_family = programs(*KINDS)
+each_kind = programs(*KINDS)

@@ -14,7 +14,7 @@ import pytest
 
 from tests import problems
 from tests.problems import GOOD, RULES, as_arrays, quadratic_params
-from tests.rows import each_family
+from tests.rows import each_kind
 
 ocp = pytest.importorskip("orbax.checkpoint")
 
@@ -55,7 +55,7 @@ def fresh(name):
     return {"params": params, "state": RULES[name].make().init(params)}
 
 
-@each_family
+@each_kind
 def test_training_goes_on_from_a_concrete_target(name, folder):
     found = restored(name, folder, fresh(name))
     _, update = problems.compiled(name)
@@ -66,7 +66,7 @@ def test_training_goes_on_from_a_concrete_target(name, folder):
         chex.assert_trees_all_equal(state, record["state"])
 
 
-@each_family
+@each_kind
 def test_a_state_comes_back_into_an_abstract_target(name, folder):
     """``eval_shape`` of ``init``: nothing is computed, nothing is allocated."""
     restored(name, folder, jax.eval_shape(lambda: fresh(name)))

@@ -44,6 +44,7 @@ def test_noise_is_found_where_there_is_some(noisy):
     assert "average the params" in noisy.recommendation.batch
 
 
+@pytest.mark.long
 def test_the_recommendation_can_be_pasted_and_ranks_with_the_best(noisy):
     expression = noisy.recommendation.optimizer
     known = {"optaxls": optaxls, "optax": optax}
@@ -169,6 +170,7 @@ def test_a_loss_that_says_nothing_is_no_crash(value):
     report.plot()
 
 
+@pytest.mark.long
 def test_integer_leaves_of_the_params_stay_fixed():
     params = {"w": jnp.ones(4), "columns": jnp.arange(4)[::-1]}
     report = diagnose(

@@ -9,6 +9,8 @@ from examples.benchmark import cost, cost_models, cost_programs, cost_report, co
 from examples.benchmark.cost_timing import Ratio, Runner, in_turns
 from tests.compilations import compilations
 
+pytestmark = pytest.mark.long
+
 TINY = cost_models.tiny_tasks()
 MLP = TINY["MLP"]
 

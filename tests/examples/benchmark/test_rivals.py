@@ -187,6 +187,7 @@ def test_a_kernel_is_a_matrix_of_inputs_times_outputs():
     assert roles.axes(tree)["Conv_1"]["kernel"] == ((0, 1, 2), (3,))
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("singles")
 @pytest.mark.parametrize("name", ADDED)
 @pytest.mark.parametrize("task", [tiny_task(), TASKS["least_squares"]()])

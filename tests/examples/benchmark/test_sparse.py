@@ -26,6 +26,7 @@ def test_half_of_liblbfgs_evaluations_and_the_known_support(penalty):
     assert np.sum(found.params != 0) == support
 
 
+@pytest.mark.long
 def test_the_published_variant_ends_at_the_same_weights_with_more_evaluations():
     with jax.enable_x64(True):
         data = correlated(60, 100, 0.1)

@@ -123,6 +123,7 @@ def test_what_is_there_is_not_raced_again(file, tiny):
     assert found == Races(MADE, RESULTS)
 
 
+@pytest.mark.long
 def test_a_race_leaves_what_the_tables_read():
     grids = [c._replace(step_sizes=(1e-3, 0.1)) for c in contenders.CONSTANT_GRIDS]
     auto = next(c for c in contenders.OURS if c.name == "auto")

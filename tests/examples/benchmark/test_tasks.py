@@ -119,6 +119,7 @@ def test_denoising_rows_mix_data_and_noise():
     assert np.abs(split.x_train[late, :-1] - split.y_train[late]).max() < 0.05
 
 
+@pytest.mark.long
 def test_a_flow_is_a_density():
     model = networks.Flow(couplings=2, width=4)
     variables = model.init(KEY, jnp.zeros((1, 2)))
@@ -164,6 +165,7 @@ def test_the_equation_is_that_of_its_solution():
     np.testing.assert_allclose(given, second, atol=0.2)
 
 
+@pytest.mark.long
 def test_views_find_each_other():
     """Vectors that do not tell images apart cost log(batch); orthogonal ones less."""
     task = MADE["contrastive"]
@@ -179,6 +181,7 @@ def test_views_find_each_other():
     np.testing.assert_allclose(found, np.log(1 + 63 * np.exp(-5)), rtol=1e-3)
 
 
+@pytest.mark.long
 def test_fine_tuning_begins_with_features_and_without_classes():
     task = MADE["fine_tuning"]
     problem = task.problem
@@ -192,6 +195,7 @@ def test_fine_tuning_begins_with_features_and_without_classes():
     assert set(labels) == set(range(5))
 
 
+@pytest.mark.long
 def test_dropout_is_drawn_in_training_only():
     task = MADE["batch_norm_dropout"]
     variables = task.init(KEY)

@@ -9,7 +9,7 @@ from examples.talk.support_vectors import duel, iterations
 from tests.examples.talk.checks import assert_reproduces
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_inequalities_of_the_recipe_hold():
     assert_reproduces(support_vectors.measure(), ["≤ 1e-06", "≥ 2"])
 

@@ -98,6 +98,7 @@ def test_evaluation_drops_nothing_out(task):
 TINY = ("--vocabulary", "5", "--length", "4", "--batch-size", "200", "--epochs", "1")
 
 
+@pytest.mark.long
 def test_command_reports_perplexity_and_refuses_other_settings(
     tmp_path, monkeypatch, capsys
 ):
