@@ -57,8 +57,8 @@ def owl_qn(
       >>> result = optaxls.minimize(
       ...     lambda w: 0.5 * jnp.sum((w - targets)**2), jnp.zeros(3),
       ...     optaxls.owl_qn(0.5))
-      >>> print(result.params)
-      [ 2.5  0.  -1.5]
+      >>> print(*(f"{w:.3f}" for w in result.params))
+      2.500 0.000 -1.500
 
     Reference:
       Schmidt 2010, Graphical Model Structure Learning with L1-Regularization, section

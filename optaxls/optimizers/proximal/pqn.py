@@ -61,8 +61,8 @@ def pqn(
       >>> result = optaxls.minimize(
       ...     lambda w: jnp.sum((w - targets)**2), jnp.ones(3) / 3,
       ...     optaxls.pqn(optaxls.prox.simplex()))
-      >>> print(jnp.round(result.params, 3))
-      [0.75 0.25 0.  ]
+      >>> print(*(f"{w:.3f}" for w in result.params))
+      0.750 0.250 0.000
 
     Reference:
       Schmidt, van den Berg, Friedlander, Murphy 2009, Optimizing Costly Functions with

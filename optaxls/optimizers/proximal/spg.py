@@ -56,8 +56,8 @@ def spg(
       >>> result = optaxls.minimize(
       ...     lambda w: jnp.sum((w - targets)**2), jnp.ones(3) / 3,
       ...     optaxls.spg(optaxls.prox.simplex()))
-      >>> print(jnp.round(result.params, 3))
-      [0.75 0.25 0.  ]
+      >>> print(*(f"{w:.3f}" for w in result.params))
+      0.750 0.250 0.000
 
     Reference:
       Birgin, Martinez, Raydan 2000, Algorithm 2.2 (SPG2); Schmidt et al. 2009, section
