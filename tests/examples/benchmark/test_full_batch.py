@@ -21,7 +21,7 @@ def test_the_loss_by_hand_is_the_loss_in_jax():
     np.testing.assert_allclose(grad, wanted[1], rtol=1e-10)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_every_solver_meets_the_tolerance_and_the_command_writes_its_numbers(tmp_path):
     out = tmp_path / "out"
     assert full_batch.main(["--quick", "--out", str(out)]) == 0

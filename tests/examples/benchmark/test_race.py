@@ -76,7 +76,7 @@ def test_a_step_is_made_only_if_its_trials_can_be_paid(trial_cost, steps):
     )
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["ponos", "auto"])
 def test_a_run_is_paid_as_a_loop_by_hand_pays_it(name):
     """``ponos`` makes trials, and ``auto`` none."""
