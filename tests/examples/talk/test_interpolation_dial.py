@@ -20,7 +20,7 @@ def test_the_lowest_logistic_loss_of_points_all_in_one_place_is_the_entropy():
     assert dial.lowest_logistic(inputs, np.ones(10)) == 0
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_claim_holds():
     claim = dial.measure()
     assert [(check.statement, check.held) for check in claim.checks] == [
