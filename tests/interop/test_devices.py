@@ -108,7 +108,7 @@ def test_eight_devices(dtype):
     assert not {key: fault for key, fault in faults.items() if fault}
 
 
-@pytest.mark.parametrize("rows", ["quick", pytest.param("all", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("rows", ["quick", pytest.param("all", marks=pytest.mark.long)])
 def test_meshes_with_explicit_and_automatic_axes(rows):
     """Sharded params and batches, and members under vmap: as on one device."""
     found = measured(rows, MESHES_PROGRAM)
