@@ -38,8 +38,8 @@ FAULTS = {
 # With reset="keep" a step can only shrink, and that batch is a reason to shrink: all
 # later steps are a few times shorter, as published.
 NEVER_GROWS = ("sls_keep", "sls_polyak", "sls_nesterov")
-# The maximum in AMSGrad keeps what that batch put there, and a step of L-BFGS goes as far
-# as that batch wants: over seeds, a fifth to six times the undisturbed best.
+# The maximum in AMSGrad keeps what that batch put there, and a step of L-BFGS goes as
+# far as that batch wants: over seeds, a fifth to six times the undisturbed best.
 TAKES_LONG = ("amsgrad_sls_heavy_ball", "stochastic_lbfgs")
 # Some defaults do not train this network, with or without a bad batch.
 TUNED: dict[str, Any] = {

@@ -33,6 +33,7 @@ def noisy():
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_noise_is_found_where_there_is_some(noisy):
     x, y = map(np.asarray, data(1.0))
     best = np.linalg.lstsq(x, y, rcond=None)[0]
@@ -82,6 +83,7 @@ def test_the_tail_of_the_labels_is_reported(noisy):
     )
 
 
+@pytest.mark.slow
 def test_interpolation_is_found_below_a_bound_that_is_not_zero():
     """Losses from -3 on, words as labels, a batch as large as the data."""
     told = []
@@ -152,6 +154,7 @@ def test_data_that_is_no_array_of_examples(data, complaint):
         diagnose(squared_error, jnp.zeros(4), data)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", [0.0, jnp.nan], ids=["fitted", "NaN"])
 def test_a_loss_that_says_nothing_is_no_crash(value):
     """Fitted from the start, or never a number: told, with no more than a guess."""

@@ -62,6 +62,7 @@ def assert_refused(ended, message: str) -> None:
     assert ended.err.startswith("error: ") and message in ended.err
 
 
+@pytest.mark.slow
 def test_table_tells_the_numbers_of_the_run(finished_once):
     rows = {
         line.split()[0]: re.split(r"\s{2,}", line)
@@ -83,6 +84,7 @@ def test_table_tells_the_numbers_of_the_run(finished_once):
     assert numbers["settings"]["model"] == "mlp"
 
 
+@pytest.mark.slow
 def test_progress_bar_tells_loss_step_size_and_trials(finished_once):
     bar = re.compile(r"ponos: 100%.*16/16.*loss=\S+, trials=\d+, step size=\S+")
     assert bar.search(finished_once.err)
@@ -104,6 +106,7 @@ def test_picture_shows_every_optimizer_in_its_colour(finished_once):
         assert shown == [True, number != 3]
 
 
+@pytest.mark.slow
 def test_runs_without_out_get_directories_of_their_own(command, finished_once):
     Path("runs", "small-mlp-1").mkdir(parents=True)
     arguments = (*finished_once.arguments, "--compare", "", "--epochs", 1)
@@ -112,6 +115,7 @@ def test_runs_without_out_get_directories_of_their_own(command, finished_once):
     assert not any(Path("runs", "small-mlp-1").iterdir())
 
 
+@pytest.mark.slow
 def test_diverged_run_is_reported_as_such(command, small_npz):
     sgd = ("--optimizer", "sgd", "--learning-rate", "1e30", "--compare", "")
     ended = command("--data", small_npz, *TINY, *sgd, "--out", "run")
