@@ -123,16 +123,16 @@ def losses(name: str) -> dict[str, np.ndarray]:
     return dict(zip(FAULTS, history.T, strict=True))
 
 
-QUICK = ("ponos",)
-marked = [
-    pytest.param(name, marks=() if name in QUICK else pytest.mark.slow)
+RUN = [
+    name
     for name in ROWS
     if name in ALIASES
     and name != "newton"  # a matrix of 1210 times 1210, for each of seven lanes
 ]
 
 
-@pytest.mark.parametrize("name", marked)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", RUN)
 def test_training_recovers_from_a_bad_batch(name):
     lanes = losses(name)
     undisturbed = lanes.pop("undisturbed")

@@ -71,6 +71,7 @@ def test_blocks_samplings_and_constants_lead_to_the_same_minimum(arguments):
     np.testing.assert_allclose(params(fit), minimum(x, y, "logistic", 0.05), atol=1e-8)
 
 
+@pytest.mark.slow
 def test_weights_count_as_repeated_rows_and_0_as_none():
     x, y = data("logistic")
     weights = np.random.default_rng(1).integers(0, 4, len(y))
@@ -85,6 +86,7 @@ def test_only_the_ratios_of_weights_matter():
     np.testing.assert_array_equal(*map(params, fits))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_with_l1_the_subgradient_contains_0_and_the_intercept_is_free(solver):
     x, y = data("logistic")

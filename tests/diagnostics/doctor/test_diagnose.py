@@ -55,6 +55,7 @@ def test_the_recommendation_can_be_pasted_and_ranks_with_the_best(noisy):
     assert noisy.pilots[expression].loss <= 1.2 * losses[0]
 
 
+@pytest.mark.slow
 def test_the_text_tells_numbers_units_intervals_and_meaning(noisy):
     text = str(noisy)
     for name, found in noisy.findings.items():
@@ -65,6 +66,7 @@ def test_the_text_tells_numbers_units_intervals_and_meaning(noisy):
     assert max(map(len, text.splitlines())) <= 100
 
 
+@pytest.mark.slow
 def test_the_figure_has_a_panel_for_each_question(noisy):
     figure = noisy.plot()
     titles = [axes.get_title(loc="left") for axes in figure.axes]
@@ -75,6 +77,7 @@ def test_the_figure_has_a_panel_for_each_question(noisy):
     assert len(points) == len(noisy.curves.steps)
 
 
+@pytest.mark.slow
 def test_the_tail_of_the_labels_is_reported(noisy):
     assert noisy.findings["mass of rare classes"].value == 0
     assert noisy.curves.group_losses.shape == (len(noisy.curves.steps), 4)

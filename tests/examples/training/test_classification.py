@@ -126,6 +126,7 @@ def test_inputs_are_standardised_by_channel():
     np.testing.assert_allclose(seen.std((0, 1, 2)), [1, 1, 0], atol=1e-4)
 
 
+@pytest.mark.slow
 def test_evaluation_uses_the_running_statistics(digits, monkeypatch):
     monkeypatch.setitem(models.MODELS, "normalised", Normalised)
     task = Classification("digits", digits, "normalised", batch_size=16)

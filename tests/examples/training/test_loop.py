@@ -85,6 +85,7 @@ def test_every_optimizer_trains_and_records_every_step(noisy_line, name):
     np.testing.assert_array_equal(history.scores[:, 1], [5, 10, 15])
 
 
+@pytest.mark.slow
 def test_first_recorded_loss_is_that_of_the_first_batch(noisy_line):
     result, _, start = run(noisy_line, None)
     _, step_key = jax.random.split(jax.random.key(0))

@@ -90,6 +90,7 @@ def test_progress_bar_tells_loss_step_size_and_trials(finished_once):
     assert bar.search(finished_once.err)
 
 
+@pytest.mark.slow
 def test_picture_shows_every_optimizer_in_its_colour(finished_once):
     picture = image.imread(finished_once.folder / "training.png")
     height, width = picture.shape[:2]
@@ -169,6 +170,7 @@ def test_help_exits_with_code_0(command, capsys):
     assert "--batch-size" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_directory_of_a_run_is_refused_without_resume(command, finished):
     before = contents(finished.folder)
     ended = command(*finished.arguments, "--out", finished.folder)
@@ -176,6 +178,7 @@ def test_directory_of_a_run_is_refused_without_resume(command, finished):
     assert contents(finished.folder) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
@@ -196,6 +199,7 @@ def test_other_settings_are_not_resumed(command, finished, changed, message):
     assert contents(finished.folder) == before
 
 
+@pytest.mark.slow
 def test_other_contents_of_the_data_file_are_not_resumed(
     command, finished, small_npz, tmp_path
 ):
@@ -241,6 +245,7 @@ def test_out_that_cannot_be_made_is_refused(command, small_npz, tmp_path):
         assert_refused(ended, "cannot write to")
 
 
+@pytest.mark.slow
 def test_damaged_record_is_refused(command, finished):
     (finished.folder / "run.json").write_text("{")
     ended = command(*finished.arguments, "--out", finished.folder, "--resume")

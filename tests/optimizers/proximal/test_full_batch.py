@@ -76,6 +76,7 @@ def test_bounds_end_where_l_bfgs_b_of_scipy_ends(method):
     assert np.min(ours.params) >= 0
 
 
+@pytest.mark.slow
 def test_two_metric_finds_the_bounds_and_needs_no_more_evaluations_than_scipy():
     ours = fitted("two_metric")
     assert np.array_equal(ours.params > 0, theirs().x > 0)
