@@ -24,10 +24,15 @@ def split(tree: Any, vector: jax.Array) -> Reals:
     return [piece.reshape(shape) for piece, shape in zip(pieces, shapes, strict=True)]
 
 
-def flat(name: str, tree: Any, dtype: Any) -> jax.Array:
-    """All entries of the trained leaves as a vector; ``name`` is what errors name."""
+def require_real(name: str, tree: Any) -> None:
+    """Raises TypeError if a leaf is complex; ``name`` is what errors name."""
     if any(map(jnp.iscomplexobj, trees.inexact_leaves(tree))):
         raise TypeError(f"{name}: the params must be real")
+
+
+def flat(name: str, tree: Any, dtype: Any) -> jax.Array:
+    """All entries of the trained leaves as a vector; ``name`` is what errors name."""
+    require_real(name, tree)
     return joined(real_leaves(tree, dtype), dtype)
 
 
