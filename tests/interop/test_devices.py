@@ -12,7 +12,14 @@ import pytest
 
 import optaxls
 from tests.programs.devices_program import LAYOUTS, RULES, SEARCHES
-from tests.programs.mesh_rows import LATER, POSTERIORS, VECTORS
+from tests.programs.mesh_rows import (
+    LATER,
+    POSTERIORS,
+    VECTORS,
+    make_step,
+    problem,
+)
+from tests.programs.meshes_program import placed_loss
 
 PROGRAM = pathlib.Path(__file__).parents[1] / "programs" / "devices_program.py"
 MESHES_PROGRAM = PROGRAM.with_name("meshes_program.py")
@@ -49,7 +56,7 @@ def trajectory_faults(found: dict, tolerance: float) -> list[str]:
 
 # These test nothing; these have trials that are gradients, as conjugate gradients'
 # products are.
-UNTESTED = {"sps", "adam_sps", "sign_descent", "ivon", "vogn", "von", "iblr"}
+UNTESTED = {"auto", "sps", "adam_sps", "sign_descent", "ivon", "vogn", "von", "iblr"}
 WITH_GRADIENTS = {"sls_extragradient", "hessian_free", "lbfgs", "owl_qn", "pqn", "spg"}
 WITH_GRADIENTS |= {"two_metric"}
 # Their condition asks for more than the loss: lengths, and penalties of the trial.
@@ -163,6 +170,22 @@ def test_meshes_with_explicit_and_automatic_axes(rows):
     found = measured(rows, MESHES_PROGRAM)
     assert found
     assert not {key: off for key, off in found.items() if not off < 1e-4}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(VECTORS))
+def test_one_vector_of_all_params_is_taken_from_explicit_axes_and_put_back(name):
+    """Traced, on a mesh of one device: explicit axes are types, whatever their size."""
+    mesh = jax.make_mesh((1, 1), ("data", "model"))
+    optimizer = LATER[name]()
+    params, x, y = problem(jnp.float32, few=True)
+    with jax.set_mesh(mesh):
+        split = jax.NamedSharding(mesh, jax.P(None, "model"))
+        params = {"a": jax.device_put(params["a"], split), "b": params["b"]}
+        state = optimizer.init(params)
+        step = make_step(name, optimizer, placed_loss(mesh, "model"))
+        after = jax.eval_shape(step, params, state, x, y)
+    assert after.params["a"].sharding.spec == split.spec
 
 
 def test_a_local_loss_is_refused_with_what_to_write():

@@ -89,7 +89,8 @@ def scale_by_greedy_pair(
 
     Cost:
       Two products with the Hessian, each about two gradients. "gs1" sorts the gradient
-      twice, O(n log n); "second_order" passes over it.
+      twice, O(n log n); "second_order" passes over it. Every device of a mesh gathers
+      the gradient and the params.
 
     Example:
       >>> import jax.numpy as jnp, optax, optaxls

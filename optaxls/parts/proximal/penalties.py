@@ -166,7 +166,8 @@ def nuclear(weight: Any) -> Proximal:
       leaf is no matrix.
 
     Cost:
-      One singular value decomposition per matrix.
+      One singular value decomposition per matrix. Explicit axes of a mesh must not
+      split a matrix; JAX raises an error then.
 
     Example:
       >>> import jax.numpy as jnp, optaxls
