@@ -8,6 +8,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax.core import Tracer
+from jax.flatten_util import ravel_pytree
+from jax.sharding import NamedSharding, PartitionSpec
 
 
 def is_inexact(leaf: Any) -> bool:
@@ -245,6 +247,32 @@ def either(condition: jax.Array, on_true: Callable, on_false: Callable) -> Any:
 def one_more(count: jax.Array) -> jax.Array:
     """Returns ``count + 1``, or ``count`` if that is the largest integer."""
     return jnp.minimum(count, jnp.iinfo(count.dtype).max - 1) + 1
+
+
+def _laid_out(leaf: jax.Array, like: jax.Array, whole: bool) -> jax.Array:
+    """``leaf`` along the explicit axes of a mesh as ``like``, or along none of them."""
+    sharding = jax.typeof(like).sharding
+    if all(axis is None for axis in sharding.spec):
+        return leaf
+    spec = PartitionSpec() if whole else sharding.spec
+    return jax.sharding.reshard(leaf, NamedSharding(sharding.mesh, spec))
+
+
+def raveled(
+    leaves: list[jax.Array],
+) -> tuple[jax.Array, Callable[[jax.Array], list[jax.Array]]]:
+    """Returns all entries as one vector, and its inverse.
+
+    Every device of a mesh has the whole vector. The inverse splits the leaves again,
+    which explicit axes do not do by themselves.
+    """
+    vector, unravel = ravel_pytree([_laid_out(leaf, leaf, True) for leaf in leaves])
+
+    def inverse(vector: jax.Array) -> list[jax.Array]:
+        pieces = zip(unravel(vector), leaves, strict=True)
+        return [_laid_out(piece, leaf, False) for piece, leaf in pieces]
+
+    return vector, inverse
 
 
 def fresh(tree: Any) -> Any:

@@ -68,6 +68,15 @@ def _signed(step: Step, sign: jax.Array) -> Step:
     return step._replace(outcome=step.outcome._replace(applied=applied))
 
 
+def _take_downhill(
+    loss: ValueFn, origin: Origin, memories: Any, parts: Parts, choose: Choose | None
+) -> Step:
+    """``take_step`` along the other side of a direction that climbs."""
+    downhill, sign = turned_downhill(origin)
+    step = take_step(loss, downhill, memories, parts, _reversed_where(sign, choose))
+    return _signed(step, sign)
+
+
 def _require_uphill(uphill: Any, path: Path) -> None:
     checks.require_choice("uphill", uphill, ("stop", "flip"))
     if path.prox is not None:
@@ -165,15 +174,7 @@ def scale_by_line_search(
     parts = Parts(condition, initial_step, search, path, gate, fallback_step)
     require_parts(parts)
     _require_uphill(uphill, path)
-
-    def take(loss: ValueFn, origin: Origin, state: Any, choose: Any) -> Step:
-        if uphill == "stop":
-            return take_step(loss, origin, memories_of(state), parts, choose)
-        downhill, sign = turned_downhill(origin)
-        other = _reversed_where(sign, choose)
-        return _signed(
-            take_step(loss, downhill, memories_of(state), parts, other), sign
-        )
+    take = take_step if uphill == "stop" else _take_downhill
 
     def init(params: Params) -> LineSearchState:
         memories = init_memories(parts, params)
@@ -199,7 +200,7 @@ def scale_by_line_search(
         origin = make_origin(params, grad, updates, value, lower_bound, metric)
         origin = on_path(origin, path, scaling)
         loss = scalar_value_fn(value_fn, origin.value.dtype)
-        step = take(loss, origin, state, choose)
+        step = take(loss, origin, memories_of(state), parts, choose)
         return step.updates, next_state(step, step.memories, origin, state)
 
     return optax.GradientTransformationExtraArgs(init, update)

@@ -29,6 +29,17 @@ class TwoDirectionsState(NamedTuple):
         return self.step_rule
 
 
+def _choose(applied: Callable[..., Any], directions: Directions) -> Choose | None:
+    """What the engine calls after the search; None if there is one direction only."""
+    if directions.applied is directions.searched:
+        return None
+    return Choose(
+        lambda outcome: Applied(*applied(directions, outcome)),
+        directions.usable,
+        directions.goes_on,
+    )
+
+
 def two_directions(
     pair: DirectionPair,
     step_rule: optax.GradientTransformation,
@@ -111,14 +122,7 @@ def two_directions(
         given = {"value": value, "grad": grad, **extra}
         updates = ascent_direction(updates, grad)
         directions, pair_state = pair.update(updates, state.pair, params, **given)
-        choose = None
-        if directions.applied is not directions.searched:
-            choose = Choose(
-                lambda outcome: Applied(*applied(directions, outcome)),
-                directions.usable,
-                directions.goes_on,
-            )
-        given_rule = {"choose": choose, **given}
+        given_rule = {"choose": _choose(applied, directions), **given}
         if directions.scaling is not None:
             given_rule["scaling"] = directions.scaling
         moved, rule_state = rule.update(

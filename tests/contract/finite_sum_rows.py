@@ -13,7 +13,7 @@ from tests.cases import SEARCHED, Case, case
 NUM_FUNCTIONS = 3
 
 
-def _at_one_function(
+def at_one_function(
     optimizer: optax.GradientTransformationExtraArgs,
 ) -> optax.GradientTransformationExtraArgs:
     """Adds what the loops of the contract do not pass."""
@@ -28,7 +28,7 @@ def _at_one_function(
 def sag(
     *, initial_lipschitz: float = 1.0, l2: float = 0.0
 ) -> optax.GradientTransformationExtraArgs:
-    return _at_one_function(
+    return at_one_function(
         optaxls.sag(
             num_functions=NUM_FUNCTIONS, initial_lipschitz=initial_lipschitz, l2=l2
         )
@@ -36,7 +36,7 @@ def sag(
 
 
 def svrg(*, initial_lipschitz: float = 1.0) -> optax.GradientTransformationExtraArgs:
-    return _at_one_function(
+    return at_one_function(
         optaxls.svrg(
             num_functions=NUM_FUNCTIONS,
             initial_lipschitz=initial_lipschitz,

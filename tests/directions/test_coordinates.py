@@ -50,6 +50,20 @@ def test_random_coordinates_are_uniform_and_follow_the_key():
     assert np.array_equal(places, again)
 
 
+@pytest.mark.parametrize("rule", ["gs", "gsl", "cyclic"])
+def test_of_equals_the_first_is_kept_and_what_is_not_finite_is_passed_on(rule):
+    tx = optaxls.scale_by_greedy_coordinate(rule, smoothness=1.0)
+    equals = {"a": jnp.array([[2.0], [-2.0]]), "b": jnp.array([2.0])}
+    found, state = tx.update(equals, tx.init(equals))
+    np.testing.assert_array_equal(found["a"], [[2.0], [0.0]])
+    assert found["b"] == 0.0
+    broken = equals | {"b": jnp.array([jnp.nan])}
+    found, _ = tx.update(broken, state)
+    kept = {"gs": 0.0, "gsl": 0.0, "cyclic": -2.0}[rule]
+    np.testing.assert_array_equal(found["a"], [[0.0], [kept]])
+    assert jnp.isnan(found["b"][0])
+
+
 def test_what_a_rule_needs_is_asked_for():
     with pytest.raises(ValueError, match="smoothness must be given"):
         optaxls.scale_by_greedy_coordinate("gsl")

@@ -11,7 +11,15 @@ import jax.numpy as jnp
 import pytest
 
 import optaxls
-from tests.programs.devices_program import LAYOUTS, OPTIMIZERS, SEARCHES
+from tests.programs.devices_program import LAYOUTS, RULES, SEARCHES
+from tests.programs.mesh_rows import (
+    LATER,
+    POSTERIORS,
+    VECTORS,
+    make_step,
+    problem,
+)
+from tests.programs.meshes_program import placed_loss
 
 PROGRAM = pathlib.Path(__file__).parents[1] / "programs" / "devices_program.py"
 MESHES_PROGRAM = PROGRAM.with_name("meshes_program.py")
@@ -19,8 +27,10 @@ TOLERANCE = {"float32": 1e-5, "float64": 1e-10}
 
 
 def measured(argument: str, program: pathlib.Path = PROGRAM) -> dict:
+    flags = "--xla_force_host_platform_device_count=8"
     environment = os.environ | {
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
+        # LLVM's passes take half of the time to compile, and change no collective.
+        "XLA_FLAGS": f"{flags} --xla_backend_optimization_level=0",
         "JAX_PLATFORMS": "cpu",
         "PYTHONPATH": str(PROGRAM.parents[2]),
     }
@@ -29,7 +39,7 @@ def measured(argument: str, program: pathlib.Path = PROGRAM) -> dict:
         env=environment,
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=3600,
     )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
@@ -46,24 +56,60 @@ def trajectory_faults(found: dict, tolerance: float) -> list[str]:
     return faults + [name for name in kept if not found[name]]
 
 
-def traffic_faults(name: str, layout: str, found: dict) -> list[str]:
+# These test nothing; these have trials that are gradients, as conjugate gradients'
+# products are.
+UNTESTED = {"auto", "sps", "adam_sps", "sign_descent", "ivon", "vogn", "von", "iblr"}
+WITH_GRADIENTS = {"sls_extragradient", "hessian_free", "lbfgs", "owl_qn", "pqn", "spg"}
+WITH_GRADIENTS |= {"two_metric"}
+# These have more sums in a loop: a trial's length and penalty, or products of pairs.
+WITH_SUMS = {"prox_sgd", "prox_adam", "projected_sls", "fista", "stochastic_lbfgs"}
+
+
+def without_scalars(found: list[str]) -> list[str]:
+    return [kind for kind in found if not kind.endswith("[]")]
+
+
+def loop_faults(name: str, found: dict) -> list[str]:
     """A trial communicates what a forward pass does: one scalar all-reduce.
 
     Params are gathered only where the forward pass gathers them.
     """
-    faults = []
-    searches = name not in ("sps", "adam_sps", "sign_descent")
-    expected = found["forward"] if searches else []
-    # The trials of some are gradients, as conjugate gradients' products are.
-    gradients = name in ("sls_extragradient", "hessian_free", "lbfgs")
-    if not gradients and found["loop"] != expected:
-        faults.append(f"the loop communicates {found['loop']}, not {expected}")
+    loop, expected = found["loop"], found["forward"]
+    if name in UNTESTED:
+        expected = []
+    if name in WITH_SUMS:
+        loop, expected = without_scalars(loop), without_scalars(expected)
+    if name in WITH_GRADIENTS or loop == expected:
+        return []
+    return [f"the loop communicates {loop}, not {expected}"]
+
+
+def gather_faults(name: str, found: dict) -> list[str]:
+    """Nothing else is gathered than the params, once for each gradient and trial."""
+    # Gradients at the params and, for SVRG, the snapshot.
+    most = 3 if "svrg" in name else 2
+    gathered = [kind for kind in without_scalars(found["program"])
+                if not kind.startswith("all-reduce")]  # fmt: skip
+    needed = without_scalars(found["forward"])
+    if name in POSTERIORS:
+        needed = [kind.replace("[", "[2,") for kind in needed]
+    return [
+        f"{gathered.count(kind)} times {kind}"
+        for kind in sorted(set(gathered))
+        if not gathered.count(kind) <= most * needed.count(kind)
+    ]
+
+
+def traffic_faults(name: str, layout: str, found: dict) -> list[str]:
+    faults = loop_faults(name, found)
+    if name in LATER and name not in VECTORS:
+        faults += gather_faults(name, found)
     # The norm of the gradient, the share of it that is kept, the slopes: each needs the
     # one before. Whole params have every number at hand.
-    most = 0 if layout == "data parallel" else 3
+    most = 0 if layout == LAYOUTS[0] else 3
     if name == "auto" and found["scalar_rounds"] > most:
         faults.append(f"{found['scalar_rounds']} all-reduces of scalars, not {most}")
-    if layout == "data parallel" and found["forward"] != ["all-reduce f32[]"]:
+    if layout == LAYOUTS[0] and found["forward"] != ["all-reduce f32[]"]:
         faults.append(f"the forward pass communicates {found['forward']}")
     return faults
 
@@ -91,7 +137,7 @@ def test_eight_devices(dtype):
     """One test per program run: under xdist several would each pay for a run."""
     found = measured(dtype)
     faults = {}
-    for name in OPTIMIZERS:
+    for name in RULES:
         for layout in LAYOUTS[:1] if dtype == "float64" else LAYOUTS:
             key = f"{name}, {layout}"
             faults[key] = trajectory_faults(found[key], TOLERANCE[dtype])
@@ -108,12 +154,40 @@ def test_eight_devices(dtype):
     assert not {key: fault for key, fault in faults.items() if fault}
 
 
+@pytest.mark.slow
+def test_a_row_of_each_later_family_with_sharded_params():
+    """As on one device; states stay split; nothing but the params is gathered."""
+    found = measured("families")
+    faults = {
+        name: trajectory_faults(row, TOLERANCE["float32"])
+        + traffic_faults(name, LAYOUTS[1], row)
+        for name, row in found.items()
+    }
+    assert found and not {name: fault for name, fault in faults.items() if fault}
+
+
 @pytest.mark.parametrize("rows", ["quick", pytest.param("all", marks=pytest.mark.long)])
 def test_meshes_with_explicit_and_automatic_axes(rows):
     """Sharded params and batches, and members under vmap: as on one device."""
     found = measured(rows, MESHES_PROGRAM)
     assert found
     assert not {key: off for key, off in found.items() if not off < 1e-4}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(VECTORS))
+def test_one_vector_of_all_params_is_taken_from_explicit_axes_and_put_back(name):
+    """Traced, on a mesh of one device: explicit axes are types, whatever their size."""
+    mesh = jax.make_mesh((1, 1), ("data", "model"))
+    optimizer = LATER[name]()
+    params, x, y = problem(jnp.float32, few=True)
+    with jax.set_mesh(mesh):
+        split = jax.NamedSharding(mesh, jax.P(None, "model"))
+        params = {"a": jax.device_put(params["a"], split), "b": params["b"]}
+        state = optimizer.init(params)
+        step = make_step(name, optimizer, placed_loss(mesh, "model"))
+        after = jax.eval_shape(step, params, state, x, y)
+    assert after.params["a"].sharding.spec == split.spec
 
 
 def test_a_local_loss_is_refused_with_what_to_write():

@@ -12,77 +12,42 @@ import sys
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
 import optaxls
 from optaxls.diagnostics import gradient_sample
-from tests.contract.finite_sum_rows import ROWS as FINITE_SUMS
+from tests.programs.mesh_rows import (
+    FAMILIES,
+    LATER,
+    OPTIMIZERS,
+    VECTORS,
+    loss_fn,
+    make_step,
+    problem,
+)
 
 STEPS = 6
 LAYOUTS = ("data parallel", "sharded params")
 SEARCHES = ("sls", "ponos", "adam_sls", "salsa", "auto")
-
-
-def plane_search():
-    return optax.chain(
-        optax.scale(-1.0),
-        optaxls.scale_by_plane(),
-        optaxls.scale_by_line_search(optaxls.armijo(1e-4), optaxls.constant(1.0)),
-    )
-
-
-def accelerated_search():
-    known = {"growth_constant": 2.0, "strong_convexity": 0.1}
-    return optaxls.accelerated_sgd(smoothness=None, restart=True, **known)
-
-
-OPTIMIZERS = {
-    "auto": lambda: optaxls.auto(),
-    "sls": lambda: optaxls.sls(steps_per_epoch=10),
-    "sls_goldstein": lambda: optaxls.sls_goldstein(steps_per_epoch=10),
-    "sls_momentum": lambda: optaxls.sls_momentum(),
-    "sls_extragradient": lambda: optaxls.sls_extragradient(steps_per_epoch=10),
-    "sps": lambda: optaxls.sps(max_step_size=1.0),
-    "ponos": lambda: optaxls.ponos(),
-    "adam_sls": lambda: optaxls.adam_sls(steps_per_epoch=10, b1=0.9),
-    "adam_sps": lambda: optaxls.adam_sps(max_step_size=0.1),
-    "adam_ponos": lambda: optaxls.adam_ponos(),
-    "salsa": lambda: optaxls.salsa(),
-    "lbfgs": lambda: optaxls.lbfgs(),
-    "sign_descent": lambda: optaxls.sign_descent(1e-2),
-    "hessian_free": lambda: optaxls.hessian_free(),
-    "stochastic_lbfgs": lambda: optaxls.stochastic_lbfgs(memory_size=4),
-    "accelerated_search": accelerated_search,
-    "plane_search": plane_search,
-    # Steps far longer, which it takes at first else, make rounding count.
-    "multidimensional": lambda: optaxls.multidimensional_backtracking(
-        initial_step_size=1.0
-    ),
-} | {name: row.make for name, row in FINITE_SUMS.items()}
+RULES = OPTIMIZERS | LATER
 COLLECTIVE = re.compile(
-    r"= (\S+) (all-reduce|all-gather|reduce-scatter|all-to-all|collective-permute)"
-    r"(?:-start)?\("
+    r"= (\S+|\(.*?\)) "
+    r"(all-reduce|all-gather|reduce-scatter|all-to-all|collective-permute)(?:-start)?\("
 )
 
 
-def loss_fn(params, x, y):
-    return jnp.mean((jnp.tanh(x @ params["a"]) @ params["b"] - y) ** 2)
-
-
-def problem(dtype):
-    """An MLP on 128 samples; every size divides by eight."""
-    rng = np.random.default_rng(0)
-    draw = lambda *shape: jnp.asarray(rng.normal(size=shape), dtype)  # noqa: E731
-    params = {"a": draw(32, 64) / 6, "b": draw(64, 16) / 8}
-    return params, draw(128, 32), draw(128, 16)
-
-
 def collectives(program: str) -> list[str]:
-    """Kind and result shape, without layouts, of every collective in a piece of HLO."""
+    """Kind and result shape, without layouts, of every collective in a piece of HLO.
+
+    One that carries several arrays counts for each of them.
+    """
     found = COLLECTIVE.findall(program)
-    return sorted(f"{kind} {re.sub(r'{.*?}', '', shape)}" for shape, kind in found)
+    return sorted(
+        f"{kind} {shape}"
+        for shapes, kind in found
+        for shape in re.findall(r"\w+\[[\d,]*\]", shapes)
+    )
 
 
 def in_loops(program: str) -> list[str]:
@@ -116,21 +81,35 @@ def shardings(tree):
     return [str(leaf.sharding) for leaf in jax.tree.leaves(tree)]
 
 
+def on_mesh(state, mesh):
+    """The numbers of a new state, which lie on one device, on all of them."""
+    whole = NamedSharding(mesh, P())
+
+    def placed(leaf):
+        return (
+            leaf if len(leaf.sharding.device_set) > 1 else jax.device_put(leaf, whole)
+        )
+
+    return jax.tree.map(placed, state)
+
+
 def measure(name: str, layout: str, mesh, dtype) -> dict:
-    optimizer = OPTIMIZERS[name]()
-    params, x, y = problem(dtype)
-    step = jax.jit(optaxls.make_step(loss_fn, optimizer))
+    optimizer = RULES[name]()
+    params, x, y = problem(dtype, few=name in VECTORS)
+    step = make_step(name, optimizer)
     one = trajectory(step, params, optimizer.init(params), x, y)
 
     split = NamedSharding(mesh, P("data"))
     whole = NamedSharding(mesh, P())
     params = jax.device_put(params, split if layout == LAYOUTS[1] else whole)
     x, y = jax.device_put((x, y), split)
-    state = jax.jit(optimizer.init)(params)
-    program = step.lower(params, state, x, y).compile().as_text() or ""
+    state = on_mesh(optimizer.init(params), mesh)
+    compiled = step.lower(params, state, x, y).compile()
+    program = compiled.as_text() or ""
     forward = jax.jit(loss_fn).lower(params, x, y).compile().as_text() or ""
-    first = step(params, state, x, y)
-    many = trajectory(step, params, state, x, y)
+    first = compiled(params, state, x, y)
+    kept = shardings(first.opt_state) == shardings(state)
+    many = trajectory(compiled if kept else step, params, state, x, y)
 
     def distance(a, b):
         return float(np.max(np.abs(a - b)) / np.max(np.abs(b)))
@@ -142,10 +121,11 @@ def measure(name: str, layout: str, mesh, dtype) -> dict:
             distance(np.asarray(many[2][key]), np.asarray(one[2][key])) for key in "ab"
         ),
         "loop": in_loops(program),
+        "program": collectives(program),
         "scalar_rounds": scalar_rounds(program),
         "forward": collectives(forward),
         "params_sharding_kept": shardings(first.params) == shardings(params),
-        "state_sharding_kept": shardings(many[3]) == shardings(first.opt_state),
+        "state_sharding_kept": kept and shardings(many[3]) == shardings(state),
     }
 
 
@@ -199,15 +179,19 @@ def sampled(mesh) -> dict:
     }
 
 
-def main(dtype: str) -> None:
+def main(rows: str) -> None:
     """float64 is measured in one layout only: it tells rounding from mistakes."""
-    wide = dtype == "float64"
+    wide = rows == "float64"
     jax.config.update("jax_enable_x64", wide)
     mesh = jax.make_mesh((8,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+    if rows == "families":
+        found = {name: measure(name, LAYOUTS[1], mesh, "float32") for name in FAMILIES}
+        print(json.dumps(found))
+        return
     layouts = LAYOUTS[:1] if wide else LAYOUTS
     result = {
-        f"{name}, {layout}": measure(name, layout, mesh, dtype)
-        for name in OPTIMIZERS
+        f"{name}, {layout}": measure(name, layout, mesh, rows)
+        for name in RULES
         for layout in layouts
     }
     for name in () if wide else SEARCHES:

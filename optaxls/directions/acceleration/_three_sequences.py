@@ -120,6 +120,13 @@ def _second(
     return _Second(grads, away, state.anchor_weight, rise, sqnorm)
 
 
+def _first_state(params: Params) -> AcceleratedState:
+    """All three sequences begin at the params."""
+    one = jnp.ones((), trees.scalar_dtype(params))
+    none = jnp.zeros((), jnp.int32)
+    return trees.fresh(AcceleratedState(params, trees.wide(params), one, none))
+
+
 def three_sequences(
     growth: Any, strong_convexity: Any, restart: bool
 ) -> ThreeSequences:
@@ -132,11 +139,6 @@ def three_sequences(
 
     def restarts(second: _Second, step_size: jax.Array) -> jax.Array | bool:
         return restart and second.rise > step_size * second.sqnorm
-
-    def init(params: Params) -> AcceleratedState:
-        one = jnp.ones((), trees.scalar_dtype(params))
-        none = jnp.zeros((), jnp.int32)
-        return trees.fresh(AcceleratedState(params, trees.wide(params), one, none))
 
     def update(
         grads: Params, state: AcceleratedState, params: Params, **extra: Any
@@ -175,4 +177,4 @@ def three_sequences(
         after = AcceleratedState(ahead, anchor, jnp.where(again, 1, weight), count)
         return trees.select(moved, after, before)
 
-    return ThreeSequences(DirectionPair(init, update, tell), applied)
+    return ThreeSequences(DirectionPair(_first_state, update, tell), applied)

@@ -1,7 +1,5 @@
 """A tree of real params as one vector, and back."""
 
-import itertools
-import math
 from typing import Any
 
 import jax
@@ -13,21 +11,23 @@ from optaxls.directions.curvature._products import Reals, filled, real_leaves
 
 def joined(leaves: Reals, dtype: Any) -> jax.Array:
     """The entries of all leaves as one vector."""
-    return jnp.concatenate([jnp.zeros(0, dtype), *map(jnp.ravel, leaves)])
+    return trees.raveled([jnp.zeros(0, dtype), *leaves])[0]
 
 
 def split(tree: Any, vector: jax.Array) -> Reals:
     """The vector in pieces of the shapes of the tree's trained leaves."""
-    shapes = [jnp.shape(leaf) for leaf in trees.inexact_leaves(tree)]
-    ends = list(itertools.accumulate(map(math.prod, shapes)))
-    pieces = jnp.split(vector, ends[:-1]) if shapes else []
-    return [piece.reshape(shape) for piece, shape in zip(pieces, shapes, strict=True)]
+    return trees.raveled(real_leaves(tree, vector.dtype))[1](vector)
+
+
+def require_real(name: str, tree: Any) -> None:
+    """Raises TypeError if a leaf is complex; ``name`` is what errors name."""
+    if any(map(jnp.iscomplexobj, trees.inexact_leaves(tree))):
+        raise TypeError(f"{name}: the params must be real")
 
 
 def flat(name: str, tree: Any, dtype: Any) -> jax.Array:
     """All entries of the trained leaves as a vector; ``name`` is what errors name."""
-    if any(map(jnp.iscomplexobj, trees.inexact_leaves(tree))):
-        raise TypeError(f"{name}: the params must be real")
+    require_real(name, tree)
     return joined(real_leaves(tree, dtype), dtype)
 
 

@@ -1,5 +1,6 @@
 """Directions along one coordinate: the steepest one, a random one, or in turn."""
 
+import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -8,7 +9,8 @@ import optax
 
 from optaxls._core import checks, trees
 from optaxls.directions.coordinates import _places
-from optaxls.parts.proximal._leaves import require_numbers
+from optaxls.directions.curvature._products import filled
+from optaxls.parts.proximal._leaves import require_numbers, spread
 from optaxls.parts.types import Params
 
 _NAME = "scale_by_greedy_coordinate"
@@ -37,17 +39,54 @@ def _key_data(key: int | jax.Array) -> jax.Array:
     return jax.random.key_data(key) if trees.is_key(key) else key
 
 
+class _Entries(NamedTuple):
+    """Of one trained leaf: gradient, curvatures, and where entries are among all.
+
+    They stay in the leaf's shape: on a mesh, one vector would be gathered.
+    """
+
+    grads: jax.Array
+    curvatures: jax.Array
+    places: jax.Array
+
+
+def _entries(updates: Params, smoothness: Any) -> list[_Entries]:
+    dtype = trees.scalar_dtype(updates)
+    given = 1 if smoothness is None else smoothness
+    found, count = [], 0
+    for leaf, curvature in zip(
+        jax.tree.leaves(updates), spread(given, updates), strict=True
+    ):
+        if trees.is_inexact(leaf):
+            grads = jnp.asarray(leaf, dtype)
+            curvatures = jnp.broadcast_to(jnp.asarray(curvature, dtype), grads.shape)
+            places = count + jnp.arange(grads.size).reshape(grads.shape)
+            found.append(_Entries(grads, curvatures, places))
+            count += grads.size
+    return found
+
+
 def _chosen(
-    rule: str, entries: jax.Array, curvatures: jax.Array, state: CoordinateState
-) -> jax.Array:
-    """The place of the coordinate, int32."""
+    rule: str, entries: list[_Entries], state: CoordinateState
+) -> jax.Array | int:
+    """The place of the coordinate; beyond the last one if the gradient has a NaN."""
+    count = sum(leaf.grads.size for leaf in entries)
     if rule == "random":
         key = jax.random.fold_in(jax.random.wrap_key_data(state.key), state.num_steps)
-        return jax.random.randint(key, (), 0, max(entries.size, 1))
+        return jax.random.randint(key, (), 0, max(count, 1))
     if rule == "cyclic":
-        return jnp.remainder(state.num_steps, max(entries.size, 1))
-    sizes = jnp.abs(entries)
-    return jnp.argmax(sizes if rule == "gs" else sizes / jnp.sqrt(curvatures))
+        return jnp.remainder(state.num_steps, max(count, 1))
+    sizes = [jnp.abs(leaf.grads) for leaf in entries]
+    if rule == "gsl":
+        roots = [jnp.sqrt(leaf.curvatures) for leaf in entries]
+        sizes = [size / root for size, root in zip(sizes, roots, strict=True)]
+    tops = [jnp.max(size, initial=0) for size in sizes]
+    largest = functools.reduce(jnp.maximum, tops, 0)
+    firsts = [
+        jnp.min(jnp.where(size == largest, leaf.places, count), initial=count)
+        for size, leaf in zip(sizes, entries, strict=True)
+    ]
+    return functools.reduce(jnp.minimum, firsts, count)
 
 
 def scale_by_greedy_coordinate(
@@ -111,17 +150,17 @@ def scale_by_greedy_coordinate(
         updates: Params, state: Any, params: Any = None
     ) -> tuple[Params, CoordinateState]:
         del params
-        dtype = trees.scalar_dtype(updates)
-        entries = _places.flat(_NAME, updates, dtype)
-        curvatures = jnp.ones_like(entries)
-        if smoothness is not None:
-            curvatures = _places.spread(_NAME, smoothness, updates, dtype)
-        place = _chosen(rule, entries, curvatures, state)
-        kept = jnp.arange(entries.size) == place
-        # A gradient that is not finite is passed on, for the search to see it.
-        kept |= ~jnp.isfinite(entries)
-        moved = jnp.where(kept, entries / curvatures, 0)
+        _places.require_real(_NAME, updates)
+        entries = _entries(updates, smoothness)
+        place = _chosen(rule, entries, state)
+
+        def moved(leaf: _Entries) -> jax.Array:
+            # A gradient that is not finite is passed on, for the search to see it.
+            kept = (leaf.places == place) | ~jnp.isfinite(leaf.grads)
+            return jnp.where(kept, leaf.grads / leaf.curvatures, 0)
+
         new = state._replace(num_steps=trees.one_more(state.num_steps))
-        return _places.like(updates, moved), new
+        zeros = jax.tree.map(jnp.zeros_like, updates)
+        return filled(zeros, [moved(leaf) for leaf in entries]), new
 
     return optax.GradientTransformation(init, update)

@@ -35,6 +35,13 @@ class PairState(NamedTuple):
     report: _Report
 
 
+def _require_rule(rule: str, smoothness: Any) -> None:
+    checks.require_choice("rule", rule, ("gs1", "second_order"))
+    if rule == "second_order" and smoothness is None:
+        raise ValueError('smoothness must be given for rule="second_order", got None')
+    require_numbers("smoothness", smoothness, "(0, inf)")
+
+
 def scale_by_greedy_pair(
     lower: Any = -jnp.inf,
     upper: Any = jnp.inf,
@@ -82,7 +89,8 @@ def scale_by_greedy_pair(
 
     Cost:
       Two products with the Hessian, each about two gradients. "gs1" sorts the gradient
-      twice, O(n log n); "second_order" passes over it.
+      twice, O(n log n); "second_order" passes over it. Every device of a mesh gathers
+      the gradient and the params.
 
     Example:
       >>> import jax.numpy as jnp, optax, optaxls
@@ -103,11 +111,8 @@ def scale_by_greedy_pair(
       Ramesh, Mishkin, Schmidt, Zhou, Lavington, She 2023, arXiv:2307.01169, sections 3
       and 4; Fan, Chen, Lin 2005, for "second_order", which looks at one side.
     """
-    checks.require_choice("rule", rule, ("gs1", "second_order"))
-    if rule == "second_order" and smoothness is None:
-        raise ValueError('smoothness must be given for rule="second_order", got None')
+    _require_rule(rule, smoothness)
     within = box(lower, upper).prox
-    require_numbers("smoothness", smoothness, "(0, inf)")
 
     def init(params: Params) -> PairState:
         none = jnp.zeros((), jnp.int32)

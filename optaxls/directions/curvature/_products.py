@@ -9,7 +9,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.flatten_util import ravel_pytree
 
 from optaxls._core import trees
 from optaxls._core.loss import scalar_value_fn
@@ -81,6 +80,6 @@ def gauss_newton_product(
 
 def matrix_of(product: Product, like: Reals) -> jax.Array:
     """The matrix whose products with vectors ``like`` these are, column by column."""
-    flat, unravel = ravel_pytree(like)
+    flat, unravel = trees.raveled(like)
     identity = jnp.eye(len(flat), dtype=flat.dtype)
-    return jax.vmap(lambda one: ravel_pytree(product(unravel(one)))[0])(identity)
+    return jax.vmap(lambda one: trees.raveled(product(unravel(one)))[0])(identity)

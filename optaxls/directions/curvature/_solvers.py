@@ -5,7 +5,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.flatten_util import ravel_pytree
 
 from optaxls._core import checks, trees
 from optaxls.directions.curvature._products import Product, Reals, matrix_of
@@ -159,14 +158,14 @@ def dense(
     product: Product, right: Reals, damping: jax.Array, eps: list[float]
 ) -> Solution:
     """Solves by the factors of a matrix, by its eigenvalues where it is indefinite."""
-    flat, unravel = ravel_pytree(right)
+    flat, unravel = trees.raveled(right)
     identity = jnp.eye(len(flat), dtype=flat.dtype)
     columns = matrix_of(product, right)
     matrix = (columns + columns.T) / 2
     if max(eps) > jnp.finfo(matrix.dtype).eps:
         # In bfloat16 columns are off by this much: no smaller curvature is trusted.
         pairs = zip(right, eps, strict=True)
-        errors = ravel_pytree([jnp.full_like(leaf, one) for leaf, one in pairs])[0]
+        errors = trees.raveled([jnp.full_like(leaf, one) for leaf, one in pairs])[0]
         matrix += jnp.diag(errors * jnp.linalg.norm(matrix))
     # Half of the damping decides, so that the rest bounds the direction's length.
     tested = jnp.linalg.cholesky(matrix + damping / 2 * identity)

@@ -42,7 +42,7 @@ def scale_by_newton(
     Cost:
       A matrix of the number of params squared, as many products with B as there are
       params, and its factors; its eigenvalues besides where it is indefinite. For
-      thousands of params at most.
+      thousands of params at most. Every device of a mesh has the whole matrix.
 
     Example:
       >>> import jax.numpy as jnp, optaxls

@@ -47,7 +47,7 @@ class _Tried(NamedTuple):
 Schedule = Callable[[jax.Array, jax.Array], jax.Array]
 
 
-def _first_state(params: Params, num_functions: int) -> SnapshotState:
+def _first_state(num_functions: int, params: Params) -> SnapshotState:
     params = jax.tree.map(jnp.asarray, params)
     none = jnp.zeros((), jnp.int32)
     state = SnapshotState(
@@ -123,9 +123,7 @@ def snapshot_gradient(
     ``schedule`` says when the next snapshot is due. ``share`` is what the step is of
     the longest one that the search allows. ``weights`` have a mean of 1, or are None.
     """
-
-    def init(params: Params) -> SnapshotState:
-        return _first_state(params, num_functions)
+    init = functools.partial(_first_state, num_functions)
 
     def update(
         grads: Params,

@@ -77,7 +77,7 @@ def newton(
     Cost:
       That of ``scale_by_newton``: a matrix of the number of params squared, as many
       products with B as there are params, and its factors. The median step costs one
-      forward pass more.
+      forward pass more. Every device of a mesh has the whole matrix.
 
     Example:
       >>> import jax.numpy as jnp, optaxls

@@ -168,7 +168,8 @@ def vogn(
 
     Cost:
       One gradient for each example and sample besides that of the batch: the memory of
-      as many copies of the params. Two copies of the params are kept.
+      as many copies of the params. Two copies of the params are kept. An explicit axis
+      of a mesh that splits the examples cannot split the params too.
 
     Example:
       >>> import jax, jax.numpy as jnp, optaxls

@@ -66,7 +66,8 @@ def von(
 
     Cost:
       n products with the Hessian for each sample; about five (n, n) matrices and
-      n^3 operations for their factors. A trial is one forward pass per sample.
+      n^3 operations for their factors. A trial is one forward pass per sample. Every
+      device of a mesh has the whole matrices.
 
     Example:
       >>> import jax.numpy as jnp, optaxls
@@ -132,7 +133,8 @@ def iblr(
 
     Cost:
       n products with the Hessian for each sample; about five (n, n) matrices and
-      n^3 operations for their factors. A trial is one forward pass per sample.
+      n^3 operations for their factors. A trial is one forward pass per sample. Every
+      device of a mesh has the whole matrices.
 
     Example:
       >>> import jax, jax.numpy as jnp, optaxls

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.flatten_util import ravel_pytree
 
 from optaxls._core import trees
 from optaxls.parts.types import Displacement, InitialStep, Memory, Origin, Params, Path
@@ -67,8 +66,8 @@ def _sum_of_squares(step_size: jax.Array, change: jax.Array) -> jax.Array:
 def tree_of(params: Params, vector: jax.Array) -> Params:
     """The inverse of ``vector_of``: in the dtype of the vector, zeros elsewhere."""
     leaves, treedef = jax.tree.flatten(jax.tree.map(jnp.asarray, params))
-    wide = [jnp.zeros(w.shape, vector.dtype) for w in trees.inexact_leaves(leaves)]
-    values = iter(ravel_pytree(wide)[1](vector))
+    wide = [jnp.zeros_like(w, vector.dtype) for w in trees.inexact_leaves(leaves)]
+    values = iter(trees.raveled(wide)[1](vector))
     return treedef.unflatten(
         [next(values) if trees.is_inexact(w) else jnp.zeros_like(w) for w in leaves]
     )
@@ -77,7 +76,7 @@ def tree_of(params: Params, vector: jax.Array) -> Params:
 def vector_of(tree: Params, dtype: Any) -> jax.Array:
     """The trained leaves as one vector."""
     wide = [jnp.asarray(leaf, dtype) for leaf in trees.inexact_leaves(tree)]
-    return ravel_pytree(wide)[0]
+    return trees.raveled(wide)[0]
 
 
 def _displacement(

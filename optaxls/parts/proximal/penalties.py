@@ -1,5 +1,6 @@
 """Penalties on the params, by their proximal operators."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -165,7 +166,8 @@ def nuclear(weight: Any) -> Proximal:
       leaf is no matrix.
 
     Cost:
-      One singular value decomposition per matrix.
+      One singular value decomposition per matrix. Explicit axes of a mesh must not
+      split a matrix; JAX raises an error then.
 
     Example:
       >>> import jax.numpy as jnp, optaxls
@@ -199,6 +201,20 @@ def _require_matrix(leaf: jax.Array) -> None:
         )
 
 
+def _is_part(node: Any) -> bool:
+    return node is None or isinstance(node, Proximal)
+
+
+def _require_parts(found: list[Any]) -> None:
+    for part in found:
+        if not _is_part(part):
+            raise TypeError(
+                f"by_part: each part must be a Proximal or None, got {part!r}"
+            )
+    if all(part is None for part in found):
+        raise TypeError("by_part: at least one part must have a Proximal")
+
+
 def by_part(parts: Any) -> Proximal:
     """A penalty or set of its own for each part of the params.
 
@@ -228,53 +244,38 @@ def by_part(parts: Any) -> Proximal:
       Parikh and Boyd 2014, section 2.1 (separable sums).
     """
 
-    def is_part(node: Any) -> bool:
-        return node is None or isinstance(node, Proximal)
-
-    found, structure = jax.tree.flatten(parts, is_leaf=is_part)
-    for part in found:
-        if not is_part(part):
-            raise TypeError(
-                f"by_part: each part must be a Proximal or None, got {part!r}"
-            )
+    found, structure = jax.tree.flatten(parts, is_leaf=_is_part)
+    _require_parts(found)
     given = [part for part in found if part is not None]
-    if not given:
-        raise TypeError("by_part: at least one part must have a Proximal")
 
-    def split(tree: Any) -> list[Any]:
-        return structure.flatten_up_to(tree)
+    def moved(functions: list[Any], params: Params, *arguments: Any) -> Params:
+        """Each part by its own function; what has none is as it was."""
+        rows = zip(functions, structure.flatten_up_to(params), *arguments, strict=True)
+        pieces = [
+            piece if function is None else function(piece, *more)
+            for function, piece, *more in rows
+        ]
+        return jax.tree.unflatten(structure, pieces)
+
+    def functions_of(name: str) -> list[Any]:
+        return [getattr(part, name, None) for part in found]
 
     def prox(params: Params, step_size: Any) -> Params:
-        pieces = split(params)
-        sizes = [step_size] * len(pieces)
+        sizes = [step_size] * len(found)
         if jax.tree.structure(step_size) == jax.tree.structure(params):
-            sizes = split(step_size)
-        moved = [
-            piece if part is None else part.prox(piece, size)
-            for part, piece, size in zip(found, pieces, sizes, strict=True)
-        ]
-        return jax.tree.unflatten(structure, moved)
+            sizes = structure.flatten_up_to(step_size)
+        return moved(functions_of("prox"), params, sizes)
 
     def terms(params: Params) -> list[Any]:
         return [
             part.penalty(piece) if part.terms is None else part.terms(piece)
-            for part, piece in zip(found, split(params), strict=True)
+            for part, piece in zip(found, structure.flatten_up_to(params), strict=True)
             if part is not None and not part.is_set
         ]
 
     def all_of(name: str) -> Callable[[Params], Params] | None:
-        functions = [getattr(part, name, None) for part in found]
-        if not any(functions):
-            return None
-
-        def project(params: Params) -> Params:
-            moved = [
-                piece if function is None else function(piece)
-                for function, piece in zip(functions, split(params), strict=True)
-            ]
-            return jax.tree.unflatten(structure, moved)
-
-        return project
+        functions = functions_of(name)
+        return functools.partial(moved, functions) if any(functions) else None
 
     return Proximal(
         prox,

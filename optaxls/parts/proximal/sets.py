@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 from jax.core import Tracer
 
-from optaxls._core import checks
+from optaxls._core import checks, trees
 from optaxls.parts.proximal._leaves import known_range, projected, require_numbers
 from optaxls.parts.types import Proximal
 
@@ -110,7 +110,7 @@ def simplex() -> Proximal:
       is negative. For a part of the params use ``by_part``.
 
     Cost:
-      It sorts each leaf.
+      It sorts each leaf, which every device of a mesh gathers.
 
     Example:
       >>> import jax.numpy as jnp, optaxls
@@ -122,8 +122,8 @@ def simplex() -> Proximal:
     """
 
     def leaf_project(leaf: jax.Array) -> jax.Array:
-        flat = jnp.ravel(_require_real(leaf, "simplex"))
-        return optax.projections.projection_simplex(flat).reshape(leaf.shape)
+        flat, unravel = trees.raveled([_require_real(leaf, "simplex")])
+        return unravel(optax.projections.projection_simplex(flat))[0]
 
     return projected(leaf_project)
 
@@ -142,7 +142,7 @@ def l1_ball(radius: Any) -> Proximal:
       ValueError: a radius lies outside its range.
 
     Cost:
-      It sorts each leaf.
+      It sorts each leaf, which every device of a mesh gathers.
 
     Example:
       >>> import jax.numpy as jnp, optaxls
@@ -155,11 +155,11 @@ def l1_ball(radius: Any) -> Proximal:
     require_numbers("radius", radius, "(0, inf]")
 
     def leaf_project(leaf: jax.Array, radius: Any) -> jax.Array:
-        flat = jnp.ravel(_require_real(leaf, "l1_ball"))
+        flat, unravel = trees.raveled([_require_real(leaf, "l1_ball")])
         size = jnp.sum(jnp.abs(flat))
         # An infinite radius has no simplex to project onto.
         finite = jnp.where(jnp.isfinite(radius), radius, size + 1).astype(flat.dtype)
-        return optax.projections.projection_l1_ball(flat, finite).reshape(leaf.shape)
+        return unravel(optax.projections.projection_l1_ball(flat, finite))[0]
 
     return projected(leaf_project, radius)
 
