@@ -116,8 +116,8 @@ def test_working_sets_hold_the_support_and_then_the_largest_violations():
     violations[support] = -1
     others = np.argsort(-violations)[: 40 - len(support)]
     assert set(found) == set(support) | set(others)
-    # As many again, since more than these violate the condition.
-    assert greedy._wanted(problem, place) == 2 * len(support)
+    # Half as many again, since more than these violate the condition.
+    assert greedy._wanted(problem, place) == len(support) + len(support) // 2
     # Too many for the set: those of the largest violation, whichever they are.
     few = np.asarray(greedy._working_set(problem, place, 5))
     w = np.asarray(w)
@@ -126,10 +126,18 @@ def test_working_sets_hold_the_support_and_then_the_largest_violations():
     assert set(few) == set(np.argsort(-violations)[:5])
 
 
-def test_sizes_double_in_two_steps_and_end_at_all_or_at_the_largest():
-    assert greedy._sizes(30) == [30] and greedy._sizes(128) == [128]
-    assert greedy._sizes(500) == [128, 192, 256, 384, 500]
-    assert greedy._sizes(10**6) == [128, 192, 256, 384, 512, 768, 1024, 1536, 2048]
+def test_sizes_double_in_four_steps_and_end_at_all_or_at_the_largest():
+    assert greedy._sizes(30) == [30] and greedy._sizes(64) == [64]
+    assert greedy._sizes(400) == [64, 256, 320, 384, 400]
+    assert greedy._sizes(10**6)[-5:] == [1024, 1280, 1536, 1792, 2048]
+
+
+def test_a_size_is_kept_until_two_smaller_ones_would_do():
+    sizes = greedy._sizes(3000)
+    assert greedy._chosen(sizes, 0, 3000) == (64, -1, 64)
+    assert greedy._chosen(sizes, 257, 3000) == (320, 64, 320)
+    assert greedy._chosen(sizes, 1793, 3000) == (2048, 1536, 3000)
+    assert greedy._chosen(sizes, 3000, 3000) == (2048, 1536, 3000)
 
 
 @pytest.mark.slow
@@ -138,14 +146,15 @@ def test_sets_grow_as_far_as_they_must_and_the_minimum_is_the_same(l1, monkeypat
     x, z = wide()
     problem = linear.problem(x[:, :20], z, loss="squared", l1=l1, l2=0.1)
     whole = linear.greedy_coordinate(problem, tolerance=1e-10)
-    monkeypatch.setattr(greedy, "_SIZES", (4, 6))
+    monkeypatch.setattr(greedy, "_FIRST_SIZE", 2)
+    monkeypatch.setattr(greedy, "_SIZES", (4, 5, 6, 7))
     grown = linear.greedy_coordinate(problem, tolerance=1e-10)
     inside = jax.jit(linear.greedy_coordinate, static_argnames="tolerance")(
         problem, tolerance=1e-10
     )
     assert grown.converged and grown.num_passes > whole.num_passes
     np.testing.assert_allclose(grown.coefficients, whole.coefficients, atol=1e-8)
-    np.testing.assert_array_equal(inside.coefficients, grown.coefficients)
+    np.testing.assert_allclose(inside.coefficients, whole.coefficients, atol=1e-8)
 
 
 def test_where_the_largest_set_is_too_small_its_members_take_turns(monkeypatch):

@@ -1,5 +1,6 @@
 """Greedy coordinate descent for linear models, on a working set that grows."""
 
+import bisect
 import functools
 from typing import Any, NamedTuple
 
@@ -15,8 +16,10 @@ from optaxls.linear.coordinates._search import searched_step
 from optaxls.linear.fits import Fit
 from optaxls.linear.problems import Problem
 
-# Working sets of these two sizes times a power of two: few programs, little padding.
-_SIZES = (128, 192)
+# Sizes of working sets: the first one, and these times a power of two. Each that occurs
+# is one more program to compile, and a set that is too large costs by its square.
+_FIRST_SIZE = 64
+_SIZES = (256, 320, 384, 448)
 # The matrix of the model holds the square of this many numbers.
 _LARGEST = 2048
 
@@ -58,12 +61,12 @@ def _violations(problem: Problem, place: _Place) -> jax.Array:
 def _wanted(problem: Problem, place: _Place) -> jax.Array:
     """How many coefficients the working set should hold, int32.
 
-    These are all that are not 0, and as many more at most as should not be 0.
+    These are all that are not 0, and those that should not be 0, half as many at most.
     """
     support = place.coefficients != 0
     size = jnp.sum(support, dtype=jnp.int32)
     wrong = ~support & (_violations(problem, place) > 0)
-    return size + jnp.minimum(size, jnp.sum(wrong, dtype=jnp.int32))
+    return size + jnp.minimum(size // 2, jnp.sum(wrong, dtype=jnp.int32))
 
 
 def _working_set(problem: Problem, place: _Place, size: int) -> jax.Array:
@@ -117,27 +120,35 @@ def _started(problem: Problem) -> tuple[_driver.Progress, jax.Array]:
     return progress, _wanted(problem, place)
 
 
-@functools.partial(jax.jit, static_argnames=("size", "is_last"))
+class _Size(NamedTuple):
+    """The size of a working set, and how many may be wanted: ``least < n <= most``."""
+
+    size: int
+    least: int
+    most: int
+
+
+@functools.partial(jax.jit, static_argnames="size")
 def _with_sets_of(
     problem: Problem,
     progress: _driver.Progress,
     tolerance: jax.Array,
     max_passes: jax.Array,
     *,
-    size: int,
-    is_last: bool,
+    size: _Size,
 ) -> tuple[_driver.Progress, jax.Array, jax.Array]:
-    """Steps until the end, or until the working set should be larger.
+    """Steps until the end, or until the working set should have another size.
 
     Returns how large, and whether it is the end.
     """
 
     def fits(place: _Place) -> jax.Array:
-        return place.moved & (is_last | (_wanted(problem, place) <= size))
+        wanted = _wanted(problem, place)
+        return place.moved & (wanted > size.least) & (wanted <= size.most)
 
     def advance(place: _Place, number: jax.Array) -> tuple[_Place, jax.Array]:
         del number
-        place = _advanced(problem, place, size)
+        place = _advanced(problem, place, size.size)
         return place, place.point.optimality
 
     end = _driver.repeated(advance, progress, tolerance, max_passes, fits)
@@ -149,26 +160,38 @@ def _sizes(number: int) -> list[int]:
     """The sizes of working sets for so many coefficients, the last one for any."""
     largest = min(number, _LARGEST)
     doubled = [size << k for k in range(largest.bit_length()) for size in _SIZES]
-    return [size for size in doubled if size < largest] + [largest]
+    return [size for size in [_FIRST_SIZE, *doubled] if size < largest] + [largest]
+
+
+def _chosen(sizes: list[int], wanted: int, number: int) -> _Size:
+    """The least size that suffices. It is kept until two smaller ones do too."""
+    place = bisect.bisect_left(sizes[:-1], wanted)
+    most = number if place == len(sizes) - 1 else sizes[place]
+    return _Size(sizes[place], sizes[place - 2] if place > 1 else -1, most)
 
 
 def _solved(problem: Problem, tolerance: jax.Array, max_passes: jax.Array) -> Fit:
     progress, wanted = _started(problem)
-    sizes = _sizes(problem.features.shape[1])
-    done = jnp.zeros((), bool)
-    for size in sizes:
-        is_last = size == sizes[-1]
-        # Where numbers are known, a size that is too small need not be compiled.
-        if not isinstance(done, Tracer):
-            if bool(done):
-                break
-            if int(wanted) > size and not is_last:
-                continue
-        progress, wanted, done = _with_sets_of(
-            problem, progress, tolerance, max_passes, size=size, is_last=is_last
-        )
+    number = problem.features.shape[1]
+    sizes = _sizes(number)
+    run = functools.partial(_with_sets_of, problem)
+    if isinstance(wanted, Tracer):
+        # Numbers are not known, so all sizes are compiled: here half as many do.
+        for size in sizes[::-2][::-1]:
+            most = number if size == sizes[-1] else size
+            progress, _, _ = run(
+                progress, tolerance, max_passes, size=_Size(size, -1, most)
+            )
+    else:
+        done = bool(progress.optimality <= tolerance)
+        while not done:
+            size = _chosen(sizes, int(wanted), number)
+            progress, wanted, done = run(progress, tolerance, max_passes, size=size)
+    return _fit_of(progress, tolerance)
+
+
+def _fit_of(progress: _driver.Progress, tolerance: jax.Array) -> Fit:
     place = progress.state
-    converged = progress.optimality <= tolerance
     objective, optimality = place.point
     return Fit(
         place.coefficients,
@@ -176,7 +199,7 @@ def _solved(problem: Problem, tolerance: jax.Array, max_passes: jax.Array) -> Fi
         objective,
         optimality,
         progress.num_passes,
-        converged,
+        optimality <= tolerance,
     )
 
 
@@ -191,7 +214,7 @@ def greedy_coordinate(
 
     A pass makes four things.
 
-    - A working set: the coefficients that are not 0, and as many again of those that
+    - A working set: the coefficients that are not 0, and half as many of those that
       violate the conditions of a minimum most. At 0 that is :math:`\max(|g_j| -
       \lambda_1, 0)`, with the gradient :math:`g` of loss and L2.
     - The second-order model of loss and L2 on this set, with its matrix :math:`H`. The
