@@ -2,7 +2,7 @@
 
 import os
 import pathlib
-from collections import Counter
+from collections import Counter, defaultdict
 
 import pytest
 
@@ -33,9 +33,22 @@ def pytest_configure(config):
         config.option.loadscopereorder = False
 
 
+def leave_cases_to_long(items):
+    """``slow(one_in=n)``: all cases but each n-th become long."""
+    seen = defaultdict(int)
+    for item in items:
+        marks = item.iter_markers("slow")
+        sizes = [mark.kwargs["one_in"] for mark in marks if "one_in" in mark.kwargs]
+        function = item.nodeid.split("[")[0]
+        if sizes and seen[function] % sizes[0] and not item.get_closest_marker("long"):
+            item.add_marker(pytest.mark.long)
+        seen[function] += 1
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config, items):
     """The group of a test: its own, else that of its optimizer, else its file."""
+    leave_cases_to_long(items)
     if not getattr(config.option, "loadgroup", False):
         return
     for item in items:

@@ -21,17 +21,20 @@ KINDS = (
     "sign_descent",
     "spectral",
 )
-# One of each family: what jit, vmap, scan and grad make of its step.
-FAMILIES = (
-    *KINDS,
-    "lbfgs",
+# One of each family: what jit, vmap, scan and grad make of its step. CI runs the first
+# eight, and those that a test wants quick; the others are long.
+IN_CI = (
+    "sls",
+    "ponos",
+    "adam_sls_momentum",
+    "auto",
     "stochastic_lbfgs",
-    "heavy_ball",
-    "accelerated_search",
     "sag",
     "ivon",
     "prox_sgd",
-    "owl_qn",
+)
+FAMILIES = dict.fromkeys(
+    (*IN_CI, *KINDS, "lbfgs", "heavy_ball", "accelerated_search", "owl_qn")
 )
 # The same optimizer as another row, by other arguments: long tests.
 SETTINGS = {
@@ -60,14 +63,14 @@ VARIANTS = SETTINGS | {
 }
 
 
-def rows(*quick: str, among=RULES):
+def rows(*quick: str, among=RULES, long=SETTINGS):
     """Parametrises ``name``: those named are quick, all others slow or long."""
     assert set(quick) <= set(among)
 
     def marks(name: str):
         if name in quick:
             return ()
-        return pytest.mark.long if name in SETTINGS else pytest.mark.slow
+        return pytest.mark.long if name in long else pytest.mark.slow
 
     params = [pytest.param(name, marks=marks(name)) for name in among]
     return pytest.mark.parametrize("name", params)
@@ -75,7 +78,7 @@ def rows(*quick: str, among=RULES):
 
 def programs(*quick: str):
     """A row of each family, for what is about JAX and not about the rule."""
-    return rows(*quick, among=FAMILIES)
+    return rows(*quick, among=FAMILIES, long=set(FAMILIES) - set(IN_CI))
 
 
 every_row = rows(*(name for name in RULES if name not in VARIANTS))

@@ -124,6 +124,7 @@ def test_nnx_a_trial_changes_neither_statistics_nor_random_counts():
     chex.assert_trees_all_equal(nnx.state(model), before)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", [nnx_loss, nnx_loss_with_aux])
 def test_nnx_statistics_move_once_a_step(loss):
     has_aux = loss is nnx_loss_with_aux
@@ -239,6 +240,7 @@ class Normalised(nnx.Module):
         return self.last(nnx.relu(self.norm(self.first(x))))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["auto", "ponos"])
 def test_an_nnx_model_with_the_params_to_keep(name):
     """As the plain loop finds them, and the model that is trained stays as it is."""
@@ -287,6 +289,7 @@ def test_an_nnx_model_with_the_params_to_keep(name):
     chex.assert_trees_all_equal(nnx.state(model), before)
 
 
+@pytest.mark.slow
 def test_predictions_of_an_nnx_model_are_those_of_its_evaluation():
     """Dropout is off and batch norm uses its statistics; the model stays as it is."""
     model = nnx.Sequential(

@@ -37,6 +37,7 @@ def name_of(case: object) -> str:
     return str(case).splitlines()[-1].strip()[:40]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("page", "block"), CODE, ids=name_of)
 def test_pasted_code_runs_and_its_assertions_hold(page, block):
     exec(compile(block, str(page), "exec"), {"__name__": "readme"})

@@ -185,12 +185,12 @@ def _report(raced: tuple[Races, Races, Races], out: Path) -> None:
         raise UsageError(
             "no grid to compare with; add one to --contenders, such as adam"
         )
-    extended = report.with_everywhere(results)
+    extended = report.with_made_up(results)
     found = report.numbers(extended, directions, searches, made)
     text = tables.markdown(found)
     run_directory.write(out / "results.md", lambda path: path.write_text(text))
     panels = _panels(extended, list(found["contenders"]["all"]))
-    title = f"No step size given, against the best run of a grid: {len(results)} tasks"
+    title = f"Against the best run of a grid in each race: {len(results)} tasks"
     run_directory.write(
         out / "profile.png", lambda path: figures.save_profile(path, title, panels)
     )

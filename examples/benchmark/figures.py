@@ -21,11 +21,13 @@ _LOOKS: dict[str, dict[str, Any]] = {
     "ponos": {"color": _GREEN, "linestyle": (0, (6, 1.5, 1.2, 1.5))},
     "adam_ponos": {"color": _PINK, "linestyle": (0, (5, 1.5))},
     "adam_sps": {"color": _SKY, "linestyle": (0, (6, 1.5, 1.2, 1.5))},
+    "grid, chosen on other seeds": {"color": _GREEN, "linewidth": 1.8},
     "adam everywhere": {"color": _BLACK, "linestyle": (0, (1.2, 1.2))},
     "adam_cosine everywhere": {"color": _BLACK, "linestyle": (0, (5, 1.5))},
 }
 _OTHERS: dict[str, Any] = {"color": "#c8c8c8", "linewidth": 0.8, "zorder": 1}
 _LABELS = {
+    "grid, chosen on other seeds": "the grid, chosen on\nthe other seeds",
     "adam everywhere": "Adam, one size\nfor all tasks",
     "adam_cosine everywhere": "the same with\ncosine decay",
 }

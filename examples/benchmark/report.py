@@ -68,13 +68,16 @@ def compared(results: Results) -> dict[str, tuple[Measure, tuple[str, ...]]]:
     return {what: (by, grid) for what, (by, grid) in found.items() if grid}
 
 
-def with_everywhere(results: Results) -> Results:
-    """Adds, for each grid, the one step size that is best on all tasks together."""
+def with_made_up(results: Results) -> Results:
+    """Adds what grids amount to: one size for all tasks; runs chosen on other seeds.
+
+    The step size is, for each grid, the one that is best on all tasks together.
+    """
     for grid in EVERY_GRID:
         if len(scores.raced(results, grid)) == len(results):
             size = scores.single_size(results, grid, BEST)
             results = scores.with_single_size(results, grid, size)
-    return results
+    return scores.with_other_seeds(results)
 
 
 def _contender(results: Results, name: str) -> dict[str, Any]:
@@ -225,7 +228,11 @@ def numbers(
         for family, whole in scores.by_family(results).items()
         for group, tasks in scores.by_group(whole).items()
     }
-    real = [name for name in single if not name.endswith("everywhere")]
+    real = [
+        name
+        for name in single
+        if not name.endswith("everywhere") and name != scores.OTHER_SEEDS
+    ]
     found = {
         "made by": made,
         "tasks": {name: _task(task, single) for name, task in results.items()},

@@ -31,6 +31,9 @@ CONSTANT = ("sgd", "adam", "adamw")
 COSINE = ("sgd_cosine", "adam_cosine", "adamw_cosine")
 EVERY_GRID = (*CONSTANT, *COSINE)
 
+# A contender made of the grid's runs: tuned on this very task, and then trained anew.
+OTHER_SEEDS = "grid, chosen on other seeds"
+
 
 class Measure(NamedTuple):
     """What is compared, and by what the run of a grid is chosen; keys of a record."""
@@ -215,6 +218,35 @@ def with_single_size(results: Results, grid: str, size: float) -> Results:
         }
         records = {**result["records"], f"{grid} everywhere": {**record, **one}}
         added[task] = {**result, "records": records}
+    return added
+
+
+def with_other_seeds(results: Results) -> Results:
+    """Adds, to tasks with several seeds, what the grid's choice is worth on a new seed.
+
+    In every race it is the run whose best checkpoints on the *other* seeds have the
+    least geometric mean: the noise of the seeds alone keeps it from a ratio of 1.
+    """
+    added = {}
+    for name, task in results.items():
+        records = [task["records"][g] for g in EVERY_GRID if g in task["records"]]
+        runs = {
+            key: np.concatenate([_numbers(record[key]) for record in records])
+            for key in ("final", "best", "end")
+        }
+        seeds = np.arange(runs["best"].shape[1])
+        if len(seeds) > 1:
+            floor = LOSS_FLOOR * np.asarray(task["initial_valid"], float)
+            level = runs["best"]
+            if not task.get("negative"):
+                level = np.log(np.maximum(level, floor))
+            others = np.stack([np.delete(level, seed, 1).sum(1) for seed in seeds], 1)
+            chosen = others.argmin(0)
+            one = {
+                key: [values[chosen, seeds].tolist()] for key, values in runs.items()
+            }
+            task = {**task, "records": {**task["records"], OTHER_SEEDS: one}}
+        added[name] = task
     return added
 
 

@@ -194,9 +194,11 @@ constant steps. Where a loss may be negative, the ratio is exp(difference of los
 Losses below {floor:.0e} of the initial one count as that: two of them are a tie. In
 geometric means no ratio counts as more than {cap:.0f}.
 
-"Everywhere": the one size of that grid that is best on all tasks together. Passes: the
-share of the budget that was spent. Time of a step: to that of {rival}, geometric mean
-over tasks, on a machine that may have been busy. `text_large` is raced once, by {large}
+"Everywhere": the one size of that grid that is best on all tasks together. "Chosen on
+other seeds": in each race the run of all grids that is best on the task's other seeds,
+as if someone had tuned on this very task and then trained anew. Passes: the share of
+the budget that was spent. Time of a step: to that of {rival}, geometric mean over
+tasks, on a machine that may have been busy. `text_large` is raced once, by {large}
 contenders, with three step sizes of each grid."""
 
 

@@ -55,9 +55,10 @@ def salsa(
       searched once the step size rests. Two copies of the params are kept.
 
     Example:
-      >>> import jax.numpy as jnp, optaxls
+      >>> import jax, jax.numpy as jnp, optaxls
       >>> optimizer = optaxls.salsa()
-      >>> step = optaxls.make_step(lambda w: 0.5 * jnp.sum(w**2), optimizer)
+      >>> step = jax.jit(optaxls.make_step(
+      ...     lambda w: 0.5 * jnp.sum(w**2), optimizer))
       >>> w = jnp.array([2.0])
       >>> state = optimizer.init(w)
       >>> for _ in range(50):

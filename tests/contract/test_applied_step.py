@@ -9,7 +9,7 @@ import optaxls
 from tests import problems
 from tests.contract.prox_rows import LASSO, PENALISED
 from tests.problems import FAILED_SEARCH, GOOD, NON_FINITE, RULES, Fault
-from tests.rows import KINDS, rows
+from tests.rows import rows
 
 # What goes on after the rule moves the params by more than its step.
 SINGLE = [name for name, case in RULES.items() if not case.goes_on]
@@ -18,7 +18,8 @@ for fault in (*NON_FINITE.values(), *FAILED_SEARCH.values(), Fault(1e3, 1e3, 1e3
     FAULTS += [fault, GOOD]
 
 
-@rows(*(name for name in KINDS if name in SINGLE), among=SINGLE)
+@pytest.mark.slow(one_in=3)
+@rows("sls", "ponos", "auto", among=SINGLE)
 def test_the_trial_value_is_the_loss_after_the_step_or_not_known(name):
     for fault, record in zip(FAULTS, problems.run(name, FAULTS), strict=True):
         state = record["state"]
@@ -38,6 +39,7 @@ def test_the_trial_value_is_the_loss_after_the_step_or_not_known(name):
         assert trial_value == pytest.approx(float(after), rel=1e-5, abs=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["auto", "sps", "ponos"])
 def test_a_search_for_nan_finds_none_in_five_good_steps(name):
     """Under ``jax_debug_nans`` a NaN is an error, also one that means "not known"."""

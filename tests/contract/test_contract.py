@@ -10,7 +10,7 @@ import optaxls
 from tests import problems
 from tests.compilations import compilations
 from tests.problems import GOOD, RULES, Fault, quadratic, quadratic_params
-from tests.rows import KINDS, each_kind, every_row, programs
+from tests.rows import KINDS, each_kind, every_row, programs, rows
 
 
 def arguments(params, loss=quadratic):
@@ -120,6 +120,7 @@ def test_an_eager_step_is_the_jitted_one_and_the_second_compiles_nothing(name):
     assert compiled == []
 
 
+@pytest.mark.slow
 @programs("sls", "ponos", "sps", "auto")
 def test_scan_under_vmap_equals_separate_loops(name):
     optimizer = RULES[name].make()
@@ -172,7 +173,7 @@ def test_a_missing_argument_is_named_with_the_rule_and_the_cure(name):
         assert "make_step" in message
 
 
-@every_row
+@rows(*KINDS)
 def test_only_what_a_rule_uses_is_needed_and_the_rest_is_ignored(name):
     case = RULES[name]
     optimizer, params = case.make(), quadratic_params()
@@ -200,7 +201,7 @@ def test_inject_hyperparams_changes_nothing(name):
     assert optaxls.metrics(state)["num_trials"] == plain[-1]["num_trials"]
 
 
-@every_row
+@rows(*KINDS)
 def test_no_step_after_the_first_compiles_anything(name):
     problems.run(name, [GOOD])
     _, update = problems.compiled(name)

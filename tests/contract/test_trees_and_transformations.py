@@ -35,6 +35,7 @@ def types(tree):
 # Transformations of JAX.
 
 
+@pytest.mark.slow
 @programs("ponos", "auto")
 def test_donated_steps_of_a_rematerialised_loss_are_the_plain_ones(name):
     optimizer = RULES[name].make()
@@ -80,6 +81,7 @@ def slope_of(fn):
     return pytest.approx(float(fn(1.0 + 1e-6) - fn(1.0 - 1e-6)) / 2e-6, rel=1e-5)
 
 
+@pytest.mark.slow
 @programs("sps", "ponos")
 def test_a_gradient_through_an_update_is_right_or_refused(name):
     """Right where the loop carries no derivative, never silently wrong."""
@@ -123,6 +125,7 @@ HYPERPARAMETERS = {
 }
 
 
+@pytest.mark.slow
 @programs("sls", "adam_sls_momentum")
 def test_vmap_over_a_hyperparameter_equals_separate_runs(name):
     key, numbers = HYPERPARAMETERS[name]
@@ -171,6 +174,7 @@ ISOTROPIC = [name for name, case in ALIASES.items() if "adam" not in name]
 ISOTROPIC = [n for n in ISOTROPIC if n[:3] in ("sls", "sps", "pon")]
 
 
+@pytest.mark.slow
 @rows("sls", "sps", "ponos", among=ISOTROPIC)
 def test_complex_params_move_as_their_real_and_imaginary_parts(name):
     optimizer = RULES[name].make()
@@ -190,6 +194,7 @@ def test_complex_params_move_as_their_real_and_imaginary_parts(name):
 PLANE = [name for name in ALIASES if name not in ISOTROPIC]
 
 
+@pytest.mark.slow
 @rows("adam_sls_momentum", "auto", among=PLANE)
 def test_preconditioned_rules_descend_in_complex_params(name):
     """Their second moment is that of the modulus, so the plane is one coordinate."""
@@ -241,6 +246,7 @@ def mixed_loss(model):
     return 0.5 * jnp.sum(hidden**2) + 0.5 * jnp.sum(model.head[0] ** 2)
 
 
+@pytest.mark.slow
 @programs("sps", "ponos", "adam_sls_momentum", "auto")
 def test_a_nested_dataclass_of_mixed_dtypes(name):
     """bf16, f32, f64, a frozen int8 and None: each leaf keeps its dtype, also in the
@@ -261,6 +267,7 @@ def test_a_nested_dataclass_of_mixed_dtypes(name):
         assert jax.tree.leaves(moved) == [True, True, True, False, True]
 
 
+@pytest.mark.slow
 @every_row
 def test_make_step_on_an_empty_tree_makes_no_step(name):
     result = trajectory(lambda params: jnp.array(1.0), RULES[name].make(), {}, 1)[1]
@@ -336,6 +343,7 @@ def test_map_params_finds_the_copies_of_the_params_and_nothing_else(name):
     assert all(leaf.size <= most for leaf in jax.tree.leaves(scalars))
 
 
+@pytest.mark.slow
 @each_kind
 def test_a_second_search_in_the_chain_reports_under_its_own_number(name):
     """It searches along the first one's displacement, and leaves its report alone."""

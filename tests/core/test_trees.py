@@ -108,6 +108,7 @@ def test_counting_stops_at_the_largest_integer():
     assert trees.one_more(most) == most and trees.one_more(most - 1) == most
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", [jax.random.key(0), 0])
 def test_a_direction_with_a_key_in_its_state_trains_under_auto(key):
     """Noise that fades, in the direction: ``optax.add_noise`` keeps a key."""

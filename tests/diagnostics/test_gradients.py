@@ -31,6 +31,7 @@ def sample(chunk_size, **more):
     )(params, data)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chunk_size", [1, 4, 5, 10, 64])
 def test_the_numbers_are_those_of_numpy(chunk_size):
     """Also where the last chunk is not full, and beside a frozen integer leaf."""
@@ -57,6 +58,7 @@ def test_left_out_is_the_sample_without_a_chunk():
         )
 
 
+@pytest.mark.slow
 def test_squared_mean_norm_is_unbiased_for_the_population():
     """Over all samples of 4 among 7 its mean is exactly that of the 7."""
     population = RNG.standard_normal((7, 3))
@@ -89,6 +91,7 @@ def test_memory_is_that_of_a_chunk():
     assert memory.temp_size_in_bytes < 12 * w.nbytes + data.nbytes
 
 
+@pytest.mark.slow
 def test_bfloat16_params_are_summed_in_float32():
     params = {"w": jnp.asarray(W, jnp.bfloat16), "frozen": jnp.arange(2)}
     found = gradient_sample(

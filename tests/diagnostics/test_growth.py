@@ -27,6 +27,7 @@ def made_up(squared, gradient, values=None):
     )
 
 
+@pytest.mark.slow
 @settings(max_examples=50, deadline=None, derandomize=True, database=None)
 @given(
     rho=st.floats(1.0, 1e4),
@@ -43,6 +44,7 @@ def test_an_exact_law_is_found(rho, floor, unit):
     assert growth.rho.low <= growth.rho.value <= growth.rho.high
 
 
+@pytest.mark.slow
 def test_rho_is_never_below_one_nor_the_floor_below_zero():
     """E |g_i|^2 >= |E g_i|^2; a law that says less is cut there."""
     gradient = np.array([1.0, 2.0, 4.0])
@@ -59,6 +61,7 @@ def test_rho_is_never_below_one_nor_the_floor_below_zero():
     np.testing.assert_allclose(growth.rho.value, share.sum() / (share**2).sum())
 
 
+@pytest.mark.slow
 def test_points_where_every_gradient_vanished_do_not_count():
     """A hinge that is fitted: there every bound holds."""
     gradient = np.array([1.0, 0.5, 0.1, 0.0, 0.0])
@@ -69,6 +72,7 @@ def test_points_where_every_gradient_vanished_do_not_count():
     assert nothing.rho.value == 1.0 and nothing.noise_floor.value == 0.0
 
 
+@pytest.mark.slow
 def test_the_bound_holds_at_every_point():
     squared, gradient = jnp.array([5.0, 3.0, 8.0]), jnp.array([1.0, 0.5, 2.0])
     growth = strong_growth(made_up(squared, gradient))
@@ -76,6 +80,7 @@ def test_the_bound_holds_at_every_point():
     assert (squared <= bound * (1 + 1e-6)).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rho", [3, 10])
 def test_one_hot_quadratics(rho):
     """One of rho coordinates an example: the ratio is rho at every point."""
@@ -112,6 +117,7 @@ def least_squares_path(seed, rows):
     return strong_growth(path), floor
 
 
+@pytest.mark.slow
 def test_the_interval_of_the_floor_covers_it():
     """Nominally on 95 % of seeds; 38 of these 40 when it was written."""
     growth, floor = jax.jit(jax.vmap(lambda s: least_squares_path(s, 320)))(
@@ -124,6 +130,7 @@ def test_the_interval_of_the_floor_covers_it():
     assert jnp.median(width / floor) < 0.6
 
 
+@pytest.mark.slow
 def test_weak_growth_and_pl_of_a_quadratic():
     """f_i = a_i w^2 / 2: E a^2 / E a, and E a, at every point."""
     a = jnp.array([0.5, 1.0, 3.0])
@@ -136,6 +143,7 @@ def test_weak_growth_and_pl_of_a_quadratic():
     np.testing.assert_allclose(polyak_lojasiewicz(path).value, a.mean(), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_pl_of_a_minimum_above_zero():
     """f_i = w^2 / 2 + 1: the floor is taken off, the minimum itself passed over."""
     path = jax.vmap(

@@ -15,6 +15,7 @@ def test_share_of_the_first_loss_above_the_bound():
     np.testing.assert_allclose(found.value, 5 / 10)
 
 
+@pytest.mark.slow
 def test_its_interval_covers_the_ratio_of_means():
     """Exponential losses of means 2 and 1; 95 % nominally."""
     draws = jax.random.exponential(jax.random.key(0), (200, 2, 400))

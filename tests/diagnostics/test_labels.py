@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from optaxls.diagnostics import frequency_groups, label_tail, loss_by_frequency
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("exponent", [0.0, 0.5, 1.0, 1.5])
 def test_the_exponent_of_drawn_labels(exponent):
     """Classes in no order, 4000 draws among 50, ten seeds: 95 % nominally.
@@ -28,6 +29,7 @@ def test_the_exponent_of_drawn_labels(exponent):
     assert abs(np.mean(values) - exponent) < 0.03
 
 
+@pytest.mark.slow
 def test_classes_that_do_not_occur_have_no_rank():
     labels = jnp.repeat(jnp.arange(3), jnp.array([60, 30, 20]))
     few, many = label_tail(labels, 3), label_tail(labels, 100)
@@ -38,11 +40,13 @@ def test_classes_that_do_not_occur_have_no_rank():
     np.testing.assert_array_equal(many.counts[:4], [60, 30, 20, 0])
 
 
+@pytest.mark.slow
 def test_mass_of_rare_classes():
     labels = jnp.repeat(jnp.arange(3), jnp.array([100, 11, 10]))
     np.testing.assert_allclose(label_tail(labels, 3).rare_mass, 10 / 121, rtol=1e-6)
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None, derandomize=True, database=None)
 @given(
     # Few lengths, because each compiles anew.

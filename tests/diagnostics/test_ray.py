@@ -66,6 +66,7 @@ def test_uphill_no_search_stops():
     assert found.armijo == found.goldstein == 0
 
 
+@pytest.mark.slow
 def test_a_search_that_finds_nothing_stops_nowhere():
     """Infinite everywhere but at the start: hundreds of trials, none accepted."""
     # At 0 no step is too short to move the params.
@@ -79,6 +80,7 @@ def test_a_search_that_finds_nothing_stops_nowhere():
     assert found.armijo == found.goldstein == 0
 
 
+@pytest.mark.slow
 def test_a_fallback_step_is_no_stop():
     """200 trials from 1e6 on end above the 1.8e-4 that Armijo's condition accepts."""
     found = loss_along_ray(

@@ -56,6 +56,7 @@ DIRECTIONS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_a_whole_optimizer_is_refused_and_the_cure_named(name):
     cure = r"auto: direction goes downhill.*scale_by_adam\(\).*optax\.scale\(-1\.0\)"
@@ -104,6 +105,7 @@ def test_where_nothing_can_be_tried_the_step_goes_down_all_the_same():
     assert result.metrics["accepted"] and jnp.all(result.params < w)
 
 
+@pytest.mark.slow
 def test_a_learning_rate_that_is_traced_is_let_through():
     def loss_after(rate):
         optimizer = optaxls.auto(optax.chain(optax.trace(0.0), optax.scale(rate)))

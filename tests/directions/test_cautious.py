@@ -32,6 +32,7 @@ def oracle(d, g):
 numbers = st.lists(st.floats(-9, 9, width=16), min_size=1, max_size=12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["real", "complex"])
 @settings(max_examples=60, deadline=None, derandomize=True, database=None)
 @given(numbers, st.integers(0, 99))
@@ -163,6 +164,7 @@ def standing_still(size, seed):
     return int(jnp.sum(still))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", range(1, 6))
 def test_auto_does_not_stand_still_in_few_dimensions(size):
     """Before all momentum that climbs was turned, it did for 168 of 300 steps."""

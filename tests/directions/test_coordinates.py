@@ -85,6 +85,7 @@ def filled_by_hand(grad, down, up, curvature):
         mass += part
 
 
+@pytest.mark.slow
 def test_gs1_is_what_filling_room_after_room_gives():
     """With a Hessian that is a multiple of 1, and no cut along the result."""
     rng = np.random.default_rng(0)
@@ -104,6 +105,7 @@ def test_gs1_is_what_filling_room_after_room_gives():
 numbers = st.floats(-3, 3, width=32)
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(
     grad=st.lists(numbers, min_size=6, max_size=6),
@@ -171,6 +173,7 @@ def test_the_pair_of_second_order_is_the_best_of_those_that_hold_a_steepest_one(
         assert gain == pytest.approx(best, rel=1e-4, abs=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", ["gs1", "second_order"])
 def test_it_runs_to_the_minimum_on_the_simplex(rule):
     """Beside the projection of the simplex, which solves the same problem."""

@@ -57,6 +57,7 @@ def test_the_curvature_is_that_of_its_own_batch_where_one_is_given(make):
     np.testing.assert_allclose(found, START / (CURVATURES + 1), rtol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", BOTH)
 def test_leaves_of_every_kind(make):
     """Two dtypes, complex, integer, None: curvatures 1, 2 and 4."""
@@ -197,6 +198,7 @@ def test_the_pairs_of_stochastic_lbfgs_are_of_one_batch_even_behind_a_clip():
         np.testing.assert_allclose(change, curvatures * step, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_on_one_batch_it_is_optax_lbfgs_with_the_same_search():
     """With one pair. Of several, optax takes the scale of the last and we the mean."""
     rule = optaxls.scale_by_line_search(

@@ -47,6 +47,7 @@ def conjugate_gradients(matrix, right, damping, steps, forcing):
     return x, count
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
 @pytest.mark.parametrize("forcing", [0.1, 0.5, 0.9])
 @pytest.mark.parametrize("matrix", [DEFINITE, INDEFINITE])
@@ -72,6 +73,7 @@ def test_negative_curvature_is_a_direction_of_descent_and_is_reported():
     assert not found(tx, GRAD, quadratic(DEFINITE))[1].negative_curvature
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damping", [0.0, 0.3, 3.9])
 def test_newton_raises_eigenvalues_to_the_size_of_the_most_negative_one(damping):
     """A damping below twice that size; the gradient is shared among eigenvectors."""
@@ -146,6 +148,7 @@ def network():
     return {"a": jnp.asarray(a, jnp.float32), "b": jnp.asarray(b, jnp.float32)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", BOTH)
 def test_gauss_newton_is_that_of_the_dense_jacobian(make):
     """A network with three classes; the labels among its outputs are integers."""
@@ -280,6 +283,7 @@ def test_steps_begin_at_one_grow_back_and_stay_below_one():
     assert sizes[-1][0] == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [optaxls.newton, optaxls.hessian_free])
 def test_a_step_into_a_region_of_nan_is_shortened(make):
     """w - log w: from 3 Newton's step ends at -3."""
@@ -301,6 +305,7 @@ METHODS = {
 }
 
 
+@pytest.mark.slow(one_in=2)
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 @pytest.mark.parametrize("name", METHODS)
 def test_batches_of_one_example(name, dtype):

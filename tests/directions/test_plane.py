@@ -54,6 +54,7 @@ def conjugate_gradients(a, b, steps):
         yield x
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("linear", [False, True])
 def test_on_a_quadratic_it_is_the_method_of_conjugate_gradients(linear):
     """Each step is the tested one of size 1, and the last one ends the run."""
@@ -89,6 +90,7 @@ def at_second_step(transform=lambda d: d, loss=quartic, **given):
     return tx.update(transform(-grad), state, w, grad=grad, **given), grad, w - before
 
 
+@pytest.mark.slow
 def test_the_two_numbers_solve_the_equations_of_the_model():
     with jax.enable_x64(True):
         (found, state), grad, displacement = at_second_step()
@@ -135,6 +137,7 @@ def logistic():
     return x, penalised
 
 
+@pytest.mark.slow
 def test_with_cached_products_the_loss_itself_is_minimised_in_the_plane():
     x, penalised = logistic()
     calls = []
@@ -165,6 +168,7 @@ def test_with_cached_products_the_loss_itself_is_minimised_in_the_plane():
         np.testing.assert_allclose(updates, columns @ best.x, rtol=1e-3, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_two_layers_are_linear_in_what_the_loss_needs():
     """z holds the inputs of the hidden units and the second layer: both are exact."""
     rng = np.random.default_rng(0)
@@ -248,6 +252,7 @@ def test_at_the_minimum_nothing_moves_and_training_goes_on_after_a_bad_batch():
     assert jnp.all(jnp.isfinite(w)) and jnp.all(w < before)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16, jnp.complex64])
 def test_other_dtypes_keep_theirs_and_descend(dtype):
     w = {"w": jnp.array([1.0, -0.5, 2.0], dtype), "n": jnp.array([1, 2])}

@@ -25,6 +25,7 @@ OPTIMIZERS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [
@@ -101,6 +102,7 @@ def test_it_rests_while_the_losses_are_high_and_is_half_as_strong_after():
     assert states[-1].decay_factor == 0.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("shift", "scale"), [(-1e3, 1.0), (40.0, 1.0), (0.0, 1e-6)])
 def test_shifted_and_scaled_losses_give_the_same_updates(shift, scale):
     values = [2.0, 1.0] * 5 + [50.0] * 3 + [1.0] * 60

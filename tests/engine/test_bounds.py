@@ -30,6 +30,7 @@ def draws(size, seed=0):
     return params, np.maximum(upper * (1 + 1e-9 * rng.normal(size=size)), params)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", DTYPES)
 def test_a_step_onto_a_bound_is_not_beyond_it(kind):
     """The plain difference is, in more than a tenth of the cases."""
@@ -103,6 +104,7 @@ TRAINED = [
 ]
 
 
+@pytest.mark.slow(one_in=3)
 @pytest.mark.parametrize(("name", "kind"), TRAINED)
 def test_training_never_meets_the_nan_outside_the_box(name, kind):
     x64, dtype = DTYPES[kind]
@@ -184,6 +186,7 @@ def test_a_penalty_that_is_not_a_number_makes_no_step():
     assert jnp.array_equal(found.params, w) and not found.metrics["accepted"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     ["ponos", *(pytest.param(n, marks=pytest.mark.slow) for n in ("fista", "auto"))],

@@ -93,6 +93,7 @@ def test_a_non_finite_trial_is_rejected(condition, bad):
     assert result.accepted and result.params[0] == 0.75
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bad", BAD)
 @pytest.mark.parametrize("name", SEARCHES)
 def test_every_search_rejects_non_finite_trials(name, bad):
@@ -153,6 +154,7 @@ def test_a_spent_budget_takes_the_fallback_step(name):
     assert result.value == loss(result.params)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SEARCHES)
 def test_a_fallback_step_that_climbs_is_not_taken(name):
     result = search(lambda w: 1.0 + 0.5 * w[0] ** 2, search=SEARCHES[name])
@@ -194,6 +196,7 @@ def test_a_fallback_step_does_not_throw_the_params_onto_a_plateau():
     assert float(jnp.tanh(w[0])) == pytest.approx(0.5, abs=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bad", BAD)
 def test_no_fallback_next_to_a_pole(bad):
     result = search(lambda w: jnp.full_like(w[0], bad))
@@ -276,6 +279,7 @@ def test_a_non_finite_batch_changes_nothing_and_is_forgotten(name, fault):
     assert_recovered(name, after)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", FAILED_SEARCH)
 @pytest.mark.parametrize("name", SEARCHING)
 def test_a_failed_search_is_recovered_from(name, fault):
@@ -306,6 +310,7 @@ def test_many_failed_searches_are_recovered_from(name, fault):
     assert_recovered(name, records[15:])
 
 
+@pytest.mark.slow(one_in=3)
 @pytest.mark.parametrize("name", ALIASES)
 def test_a_plateau_is_recovered_from(name):
     """A step size that grows while nothing is downhill ends at infinity."""
@@ -346,6 +351,7 @@ def test_a_non_finite_direction_with_a_zero_step_moves_nothing():
     chex.assert_trees_all_equal(optax.apply_updates(w, moved), w)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", [1e6, 1e12])
 def test_an_exploded_batch_does_not_throw_the_params_away(scale):
     """A fixed fallback of 1e-6 along a gradient of 1e12 moves the params by 1e6."""

@@ -122,6 +122,7 @@ RUNS = [
 ]
 
 
+@pytest.mark.slow(one_in=3)
 @pytest.mark.parametrize(("path", "search", "condition"), RUNS)
 def test_steps_of_zero_and_bad_numbers_are_zeros(path, search, condition):
     """Also from outside of the box, where a projection moves by itself."""

@@ -122,6 +122,7 @@ def check_step(name, search, condition, w, goal, first=1.0, direction=None):
     return new
 
 
+@pytest.mark.slow(one_in=3)
 @pytest.mark.parametrize(("name", "search", "condition"), RUNS)
 def test_a_step_is_feasible_tells_the_truth_and_descends(name, search, condition):
     for first in (0.1, 1.0, 30.0):
@@ -155,6 +156,7 @@ numbers = st.floats(-3, 3, width=32)
 points = st.tuples(numbers, numbers, numbers)
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None, derandomize=True, database=None)
 @given(
     st.sampled_from(["l1", "box", "l1_ball"]),

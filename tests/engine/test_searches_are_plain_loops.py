@@ -127,6 +127,7 @@ def test_growing_backtracking_equals_a_plain_loop(coefficients, first, c, shrink
     assert ours[1:] == theirs[1:]
 
 
+@pytest.mark.slow
 @thorough
 @given(
     losses,
@@ -170,6 +171,7 @@ CONDITIONS_THAT_SHRINK = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("condition", CONDITIONS_THAT_SHRINK)
 def test_parallel_candidates_equal_backtracking_over_several_steps(condition):
     """Also the memories that a search leaves behind."""

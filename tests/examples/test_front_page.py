@@ -64,6 +64,7 @@ def test_quickstart_is_plain():
     assert set(re.findall(r"optaxls\.(\w+)", source)) == {"auto", "eval_params"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("example", [linen, nnx], ids=["linen", "nnx"])
 def test_flax_learns_with_batch_norm_and_dropout(example, capsys):
     accuracy = example.main(epochs=3)
@@ -72,6 +73,7 @@ def test_flax_learns_with_batch_norm_and_dropout(example, capsys):
     assert len(found) == 3 and found[-1] == round(100 * accuracy, 1)
 
 
+@pytest.mark.slow
 def test_a_finite_sum_comes_closer_to_the_minimum_than_adam():
     found = finite_sums.main(epochs=10)
     assert found["SAG"] < 0.3 * found["Adam"]
@@ -111,6 +113,7 @@ def test_a_condition_of_ones_own_decides_which_step_is_taken():
     assert result.metrics["accepted"]
 
 
+@pytest.mark.slow
 def test_a_condition_of_ones_own_trains(capsys):
     # At first it is log 10, or 2.3.
     losses = own_condition.main(epochs=3)

@@ -38,6 +38,9 @@ FAULTS = {
 # With reset="keep" a step can only shrink, and that batch is a reason to shrink: all
 # later steps are a few times shorter, as published.
 NEVER_GROWS = ("sls_keep", "sls_polyak", "sls_nesterov")
+# The maximum in AMSGrad keeps what that batch put there, and a step of L-BFGS goes as
+# far as that batch wants: over seeds, a fifth to six times the undisturbed best.
+TAKES_LONG = ("amsgrad_sls_heavy_ball", "stochastic_lbfgs")
 # Some defaults do not train this network, with or without a bad batch.
 TUNED: dict[str, Any] = {
     "sps": functools.partial(optaxls.sps, max_step_size=1.0),
@@ -120,16 +123,16 @@ def losses(name: str) -> dict[str, np.ndarray]:
     return dict(zip(FAULTS, history.T, strict=True))
 
 
-QUICK = ("ponos",)
-marked = [
-    pytest.param(name, marks=() if name in QUICK else pytest.mark.slow)
+RUN = [
+    name
     for name in ROWS
     if name in ALIASES
     and name != "newton"  # a matrix of 1210 times 1210, for each of seven lanes
 ]
 
 
-@pytest.mark.parametrize("name", marked)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", RUN)
 def test_training_recovers_from_a_bad_batch(name):
     lanes = losses(name)
     undisturbed = lanes.pop("undisturbed")
@@ -138,8 +141,7 @@ def test_training_recovers_from_a_bad_batch(name):
     assert target < 0.5 * undisturbed[AT - 1]
     for lane in lanes.values():
         np.testing.assert_allclose(lane[:AT], undisturbed[:AT], rtol=1e-3)
-    if name in (*NEVER_GROWS, "stochastic_lbfgs"):
-        # A step of L-BFGS goes as far as that batch wants, and takes long to come back.
+    if name in NEVER_GROWS + TAKES_LONG:
         del lanes["one_image_all_labels"]
     best = {fault: float(lane.min() / target) for fault, lane in lanes.items()}
     assert max(best.values()) <= 1.1, best

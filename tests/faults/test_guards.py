@@ -39,6 +39,7 @@ def rise_allowed(condition, losses, slope=-1.0):
     return float(-condition.judge(memory, at, trial(0.0, losses[-1])).too_long)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("offset", [0.0, 3.0, -3.0, 40.0])
 @pytest.mark.parametrize("exploded", [1e6, 1e12])
 @pytest.mark.parametrize("name", ["zhang_hager", "window_armijo"])
@@ -66,6 +67,7 @@ def test_after_identical_losses_a_higher_one_gets_through(name):
     assert verdict.too_long <= 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("factor", [1e-2, 1e6])
 @pytest.mark.parametrize(
     "condition", [optaxls.zhang_hager(0.5, 0.9), optaxls.window_armijo(0.5)]
@@ -98,6 +100,7 @@ def test_one_exploded_gradient_enters_guarded_as_ten(exploded):
     assert states[-1].mean_grad_sqnorm < 11 * 25
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", ["adam", "amsgrad", "adagrad", "rmsprop"])
 def test_one_exploded_gradient_enters_adams_moments_as_ten(variant):
     rule = optaxls.scale_by_initial_step(optaxls.constant(1.0))
@@ -132,6 +135,7 @@ def train(direction, seeds=4, epochs=60):
     return jax.jit(jax.vmap(run))(jnp.arange(seeds), batches)
 
 
+@pytest.mark.slow
 def test_a_network_of_relus_stays_alive_along_the_plain_gradient():
     assert jnp.max(train(optax.identity())) < 0.1
 
@@ -161,6 +165,7 @@ def minimise(kind, scale=1.0, direction=None, num_steps=300, dtype=jnp.float32):
     return run((w, optimizer.init(w)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", [1e-4, 1.0, 1e4])
 @pytest.mark.parametrize("direction", [None, optax.identity()], ids=["adam", "sgd"])
 def test_a_loss_that_is_always_0_is_minimised(direction, scale):
@@ -169,6 +174,7 @@ def test_a_loss_that_is_always_0_is_minimised(direction, scale):
     np.testing.assert_allclose(w[-1], 3, atol=1e-2)
 
 
+@pytest.mark.slow
 def test_an_offset_of_the_loss_does_not_matter_to_auto():
     plain, some, more = (minimise(k) for k in ("plain", "plus 100", "minus 1000"))
     for w in (plain, some, more):
@@ -262,6 +268,7 @@ def test_a_step_tenfold_off_is_searched_again_by_when_unsteady():
 BOUNDED_BELOW = [name for name in ALIASES if "ponos" in name or "sps" in name]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BOUNDED_BELOW)
 def test_a_loss_below_its_bound_gives_no_step_and_says_so(name):
     optimizer = ALIASES[name].make()
@@ -293,6 +300,7 @@ def excess(decay, start, stop):
     return float(jnp.mean(values[start:stop]))
 
 
+@pytest.mark.slow
 def test_ponos_climbs_after_the_scale_fell_but_not_if_it_forgets():
     """As published: the mean of all losses is of the old scale for long."""
     assert excess(1.0, 240, 600) > 10 * excess(1.0, 100, 200)
@@ -302,6 +310,7 @@ def test_ponos_climbs_after_the_scale_fell_but_not_if_it_forgets():
 # Kinds of numbers.
 
 
+@pytest.mark.slow(one_in=4)
 @pytest.mark.parametrize("scale", [1e-4, 1.0, 1e4])
 @pytest.mark.parametrize("name", ALIASES)
 def test_float16_params_descend(name, scale):

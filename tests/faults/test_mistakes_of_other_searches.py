@@ -203,6 +203,7 @@ def test_missing_params_are_named():
         tx.update(w, tx.init(w), value=1.0, grad=w, value_fn=half_square)
 
 
+@pytest.mark.slow
 def test_lanes_of_a_vmap_do_not_disturb_each_other():
     """The peer: the loop runs to the slowest lane's end; so does ours, unseen."""
     tx = chained(optaxls.armijo(0.5), optaxls.constant(1.0), optaxls.backtracking(0.5))
@@ -298,6 +299,7 @@ def interpolated_least_squares():
     return lambda w: 0.5 * jnp.mean((rows @ w - targets) ** 2), 0 * solution
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "problem",
     [
@@ -326,6 +328,7 @@ def test_rounding_does_not_collapse_the_step_size(problem):
     assert smallest < 1e-4 * typical
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss_dtype", [jnp.bfloat16, jnp.float32])
 def test_bfloat16_params_do_not_collapse_the_step_size(loss_dtype):
     rows, targets, solution = problems.least_squares(20, 5)

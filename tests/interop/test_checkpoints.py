@@ -55,6 +55,7 @@ def fresh(name):
     return {"params": params, "state": RULES[name].make().init(params)}
 
 
+@pytest.mark.slow(one_in=3)
 @each_kind
 def test_training_goes_on_from_a_concrete_target(name, folder):
     found = restored(name, folder, fresh(name))

@@ -40,6 +40,7 @@ def regularised(params):
     return problems.quadratic(params) + 0.5 * DECAY * optax.tree.norm(params) ** 2
 
 
+@pytest.mark.slow
 @every_rule
 def test_decay_in_the_loss_is_decay_in_the_direction_tested_on_that_loss(name):
     """L2 in the loss: slope and trials contain it. The reference minimises the same
@@ -139,6 +140,7 @@ def test_accumulate_has_the_numbers_of_the_large_batch(name):
         assert_close(w, x)
 
 
+@pytest.mark.slow
 @two_rules
 def test_multi_steps_searches_on_the_last_micro_batch_only(name):
     """The mean gradient of both halves, but value, slope and trials of the second."""
@@ -249,6 +251,7 @@ def test_sam_as_a_rule_on_the_shifted_loss(name):
         assert_close(vector(params), x)
 
 
+@pytest.mark.slow
 @every_rule
 def test_mechanize_undoes_the_step_that_was_found(name):
     """Its own scale, 1e-6 at first, multiplies the accepted displacement."""

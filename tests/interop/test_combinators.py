@@ -237,6 +237,7 @@ CASES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "combination"), CASES)
 def test_numbers(name, combination):
     """Three steps are those of the NumPy reference, combined by hand."""
@@ -254,6 +255,7 @@ def test_numbers(name, combination):
         assert optax.tree.get(state, "gradient_norm") == pytest.approx(norm, rel=1e-3)
 
 
+@pytest.mark.slow
 @every_rule
 def test_a_schedule_for_c(name):
     """Each step is tested (for sps: scaled) with the ``c`` of its number."""
@@ -277,6 +279,7 @@ def test_a_schedule_for_c(name):
     assert not np.allclose(points[-1], other[-1], rtol=1e-2)
 
 
+@pytest.mark.slow
 @two_rules
 def test_apply_if_finite_and_a_rule_agree_on_a_broken_batch(name):
     """Both make no step, and the step after it is that of an undisturbed run."""
@@ -346,6 +349,7 @@ def test_a_masked_polyak_step_is_refused_also_without_grad(wrap):
         optimizer.update(grad, optimizer.init(params), params, value=value)
 
 
+@pytest.mark.slow
 @two_rules
 def test_conditionally_transform_climbs_in_between(name):
     optimizer = optax.conditionally_transform(make(name), lambda k: k % 2 == 0)

@@ -130,6 +130,7 @@ def test_a_local_loss_is_refused_with_what_to_write():
         jax.jit(mapped)(w, optimizer.init(w), x)
 
 
+@pytest.mark.slow
 def test_pmap_with_the_mean_inside_the_loss_is_the_step_on_all_data():
     """Here on one device, along which the axis has one member."""
     optimizer = optaxls.sls(steps_per_epoch=10)

@@ -34,6 +34,7 @@ DRAWS = {"ivon": 3, "ivon_searched": 3}
 SOLVES = {"newton", "iblr"}
 
 
+@pytest.mark.slow
 @each_kind
 def test_a_step_lowers_for_every_platform(name):
     assert exported(name).platforms == PLATFORMS
@@ -87,6 +88,7 @@ def test_a_callback_in_the_loss_would_be_seen():
     assert "custom_call" in lowered.as_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["ponos", "salsa"])
 def test_the_exported_step_takes_the_same_steps(name):
     params = quadratic_params()

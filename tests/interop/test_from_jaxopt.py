@@ -100,6 +100,7 @@ ROWS = {
 QUICK = ("ProximalGradient", "ProjectedGradient")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [
@@ -128,6 +129,7 @@ OPERATORS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OPERATORS)
 def test_the_penalty_is_the_one_of_the_operator(name):
     """No other point has a smaller sum of penalty and distance."""

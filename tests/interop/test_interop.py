@@ -89,6 +89,7 @@ def test_nnx_jit_takes_the_steps_that_eager_mode_takes():
     assert_same(states(eager_model, eager_optimizer), states(model, optimizer))
 
 
+@pytest.mark.slow
 def test_nnx_vmap_over_an_ensemble_equals_separate_runs():
     """Its own dropout masks, batch statistics and number of trials for each."""
 
@@ -110,6 +111,7 @@ def test_nnx_vmap_over_an_ensemble_equals_separate_runs():
         assert_same(one, states(*alone))
 
 
+@pytest.mark.slow
 def test_nnx_scan_over_steps_equals_a_loop():
     model, optimizer = make(KEYS[0])
     xs = jnp.stack([X] * STEPS)
@@ -157,6 +159,7 @@ def linen_step(state, key):
     )
 
 
+@pytest.mark.slow
 def test_linen_batch_statistics_are_those_of_the_gradients_forward_pass():
     model = LinenModel()
     variables = model.init(jax.random.key(1), X, False)
@@ -184,6 +187,7 @@ def test_linen_batch_statistics_are_those_of_the_gradients_forward_pass():
 # Equinox.
 
 
+@pytest.mark.slow
 def test_equinox_modules_train_and_keep_what_is_no_array():
     eqx = pytest.importorskip("equinox")
     model = eqx.nn.MLP(4, 1, 8, 2, key=jax.random.key(0))
@@ -254,6 +258,7 @@ def minimised(fn, optimizer, start, args=None):
         return optimistix.minimise(fn, solver, start, args, max_steps=5000)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", DETERMINISTIC)
 def test_optimistix_finds_the_minimum_of_a_bowl(name):
     start = {"x": jnp.array([3.0, -1.0]), "y": jnp.array(1.0)}

@@ -21,6 +21,7 @@ def params(fit):
     return np.append(fit.coefficients, fit.intercept)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("solver", "loss"),
     [
@@ -50,6 +51,7 @@ def solved(solver="saga", loss="logistic", l2=0.05, l1=0.0, weights=None, **argu
     return SOLVERS[solver](problem, **{"tolerance": 1e-10} | arguments)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -69,6 +71,7 @@ def test_blocks_samplings_and_constants_lead_to_the_same_minimum(arguments):
     np.testing.assert_allclose(params(fit), minimum(x, y, "logistic", 0.05), atol=1e-8)
 
 
+@pytest.mark.slow
 def test_weights_count_as_repeated_rows_and_0_as_none():
     x, y = data("logistic")
     weights = np.random.default_rng(1).integers(0, 4, len(y))
@@ -83,6 +86,7 @@ def test_only_the_ratios_of_weights_matter():
     np.testing.assert_array_equal(*map(params, fits))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_with_l1_the_subgradient_contains_0_and_the_intercept_is_free(solver):
     x, y = data("logistic")
@@ -113,6 +117,7 @@ def test_features_far_from_0_cost_no_passes():
     assert far.num_passes <= 1.5 * near.num_passes
 
 
+@pytest.mark.slow
 def test_without_an_intercept_it_is_0():
     x, y = data("squared")
     l2 = 0.05
@@ -148,6 +153,7 @@ def test_a_longer_run_begins_like_a_shorter_one_and_nothing_is_compiled_anew():
     assert fit.converged and finite_sums._solved._cache_size() == before
 
 
+@pytest.mark.slow
 def test_penalties_can_be_mapped_over():
     x, y = data("squared")
 
@@ -165,6 +171,7 @@ def test_penalties_can_be_mapped_over():
         np.testing.assert_allclose(found.coefficients[place], wanted[:-1], atol=1e-8)
 
 
+@pytest.mark.slow
 def test_in_float32_a_tolerance_below_rounding_ends_the_run():
     x, y = (array.astype(np.float32) for array in data("logistic"))
     problem = linear.problem(x, y, loss="logistic", l2=0.05)

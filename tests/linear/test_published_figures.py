@@ -60,6 +60,7 @@ def gradient_descent_gap():
     return (value - least) / (np.log(2) - least)
 
 
+@pytest.mark.slow
 def test_the_search_gains_a_digit_on_the_fixed_step_and_the_draws_three_more():
     fixed = median_gap(
         linear.sag, PASSES, sampling="uniform", lipschitz=largest_constant()
@@ -71,6 +72,7 @@ def test_the_search_gains_a_digit_on_the_fixed_step_and_the_draws_three_more():
     assert gradient_descent_gap() >= 100 * searched
 
 
+@pytest.mark.slow
 def test_where_the_search_begins_hardly_matters():
     low, high = (
         median_gap(linear.sag, PASSES, sampling="uniform", initial_lipschitz=constant)
@@ -79,6 +81,7 @@ def test_where_the_search_begins_hardly_matters():
     assert 0.1 <= low / high <= 10
 
 
+@pytest.mark.slow
 def test_the_gap_falls_by_a_constant_factor_a_pass():
     passes = np.arange(5, PASSES + 1, 4)
     for arguments in ({"sampling": "uniform"}, {}):
@@ -86,6 +89,7 @@ def test_the_gap_falls_by_a_constant_factor_a_pass():
         assert np.corrcoef(passes, logs)[0, 1] < -0.95
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("solver", [linear.sag, linear.saga])
 def test_six_digits_take_a_tenth_of_the_passes_of_scikit_learn(solver):
     """Its better solver, ``sag``, takes 320."""

@@ -29,6 +29,7 @@ def by_hand(loss, x, y, weights, w, constant):
     return constant
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", ["logistic", "squared", "huber"])
 @pytest.mark.parametrize("size", [1, 5])
 @pytest.mark.parametrize("first", [1e-3, 100.0])

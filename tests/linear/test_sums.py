@@ -14,6 +14,7 @@ def weights_of(size):
     return weights.astype(np.float32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [1, 7, 8, 9, 100])
 def test_a_share_of_the_total_finds_the_index_at_which_the_sums_pass_it(size):
     weights = weights_of(size)

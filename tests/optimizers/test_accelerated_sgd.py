@@ -89,6 +89,7 @@ def lipschitz_steps(batches, factor=0.5):
         y = yield step_size
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mu", [0.0, 0.3])
 def test_the_search_finds_the_step_size_that_all_sequences_take(mu):
     batches = BATCHES + 0.5
@@ -126,6 +127,7 @@ def test_restarts_are_those_of_the_gradient_scheme():
     assert lengths[0] < 1e-3 * lengths[1]
 
 
+@pytest.mark.slow
 def test_a_failed_search_moves_no_sequence_and_the_next_one_all():
     optimizer = optaxls.accelerated_sgd(
         growth_constant=2.0, smoothness=None, strong_convexity=0.1
@@ -177,6 +179,7 @@ def test_at_the_minimum_nothing_moves(smoothness):
     assert result.metrics["step_size"] == 0 and not result.metrics["accepted"]
 
 
+@pytest.mark.slow
 def test_least_squares_in_mini_batches_takes_a_tenth_of_the_steps_of_sgd():
     """A set-up that the talk does not name: kappa 1e3, rows in batches of 64."""
     rows = np.random.default_rng(0).standard_normal((500, 10))
@@ -249,6 +252,7 @@ def test_strong_convexity_is_at_most_smoothness():
         )
 
 
+@pytest.mark.slow
 def test_with_growth_the_step_size_comes_back_after_batches_that_no_step_fits():
     """After one batch it does so without."""
     sizes = {}
@@ -262,6 +266,7 @@ def test_with_growth_the_step_size_comes_back_after_batches_that_no_step_fits():
     assert sizes[1.0] < 1e-3 and sizes[1.5] > 0.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strong_convexity", [0.0, 0.5])
 @pytest.mark.parametrize("smoothness", [2.0, None])
 def test_constants_that_are_known_in_a_step_only(strong_convexity, smoothness):

@@ -39,6 +39,7 @@ def test_a_bad_batch_leaves_every_memory_as_it_was(fault):
     assert not any(leaf.any() for leaf in jax.tree.leaves(after["updates"]))
 
 
+@pytest.mark.slow
 def test_no_network_of_relus_dies():
     """16 seeds; before steps were braked, 5 of them ended at a loss above 2."""
     images, labels = map(jnp.asarray, test_training_faults.digits())
@@ -73,6 +74,7 @@ DIRECTIONS = {
 }
 
 
+@pytest.mark.slow(one_in=4)
 @pytest.mark.parametrize("name", DIRECTIONS)
 @pytest.mark.parametrize("unit", [1e-3, 1.0, 1e3])
 def test_any_direction_in_any_unit_reaches_the_solution(name, unit):
@@ -114,6 +116,7 @@ def quadratic(w, scale):
     return scale * jnp.sum((w - 1.0) ** 2)
 
 
+@pytest.mark.slow(one_in=4)
 @pytest.mark.parametrize("name", DIRECTIONS)
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
 def test_the_first_step_is_a_share_of_the_params_whatever_the_loss(name, scale):
@@ -126,6 +129,7 @@ def test_the_first_step_is_a_share_of_the_params_whatever_the_loss(name, scale):
         assert told[0, 2] == 0
 
 
+@pytest.mark.slow
 def test_a_step_too_short_to_move_the_params_grows_again():
     """The first batch was of another world; bfloat16 swallows the steps after it."""
     w = jnp.full(3, 3.0, jnp.bfloat16)
@@ -135,6 +139,7 @@ def test_a_step_too_short_to_move_the_params_grows_again():
     assert told[-1, 0] < 0.02 * told[1, 0]
 
 
+@pytest.mark.slow
 def test_leaves_that_are_not_trained_may_be_of_any_kind():
     w = {"w": jnp.zeros(2), "flag": jnp.array([True]), "row": np.arange(3)}
     loss_fn = lambda w, scale: quadratic(w["w"], scale)  # noqa: E731

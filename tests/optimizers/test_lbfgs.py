@@ -76,6 +76,7 @@ EACH = [
 ]
 
 
+@pytest.mark.slow(one_in=2)
 @pytest.mark.parametrize("name", EACH)
 def test_evaluations_are_at_most_those_of_scipy_and_a_seventh_more(name):
     with jax.enable_x64(True):
@@ -98,6 +99,7 @@ def test_evaluations_are_at_most_those_of_scipy_and_a_seventh_more(name):
             assert ours.value <= theirs.fun + 1e-9
 
 
+@pytest.mark.slow
 def test_its_direction_is_bfgs_of_its_pairs_in_numpy():
     """More steps than the memory holds."""
     loss, start = rosenbrock(3)
@@ -119,6 +121,7 @@ def run(loss, start, **given):
     return optaxls.minimize(loss, jnp.asarray(start), optaxls.lbfgs(), **given)
 
 
+@pytest.mark.slow
 def test_a_pair_of_negative_curvature_does_not_enter():
     """Along a concave stretch the gradient gets longer."""
     optimizer = optaxls.lbfgs()
@@ -141,6 +144,7 @@ def test_it_leaves_a_saddle():
     assert saddle.converged and saddle.value == pytest.approx(-1.0)
 
 
+@pytest.mark.slow
 def test_it_keeps_inside_a_barrier():
     def barrier(w):  # the minimum of w_i - log w_i is at 1; NaN below 0
         return jnp.sum(w - jnp.log(w))
@@ -187,6 +191,7 @@ def test_after_a_failed_search_all_pairs_are_forgotten():
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("offset", [pytest.param(0.0, marks=pytest.mark.slow), 1e4])
 def test_float32_ends_at_its_rounding_error_and_says_whether_it_converged(offset):
     loss, start = rosenbrock(10)
@@ -199,6 +204,7 @@ def test_float32_ends_at_its_rounding_error_and_says_whether_it_converged(offset
     assert loss(result.params) < 1e-4 * (1 + offset)
 
 
+@pytest.mark.slow
 def test_bfloat16_params_and_leaves_of_every_kind():
     params = {"a": jnp.zeros(2, jnp.bfloat16), "z": jnp.zeros(1, jnp.complex64)}
     params |= {"b": jnp.zeros(()), "count": jnp.array([7]), "none": None}

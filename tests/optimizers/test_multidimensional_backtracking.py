@@ -45,6 +45,7 @@ def oracle(w, s, growth, factor):
     return w - eta * p * g, 1 / (share / s + (1 - share) * u**2), True
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("growth", [1.0, 1.5])
 def test_it_is_the_recursion_of_the_paper(growth):
     """With the step shortened where the paper makes none."""
@@ -74,6 +75,7 @@ def test_a_cut_keeps_the_best_step_sizes_and_shrinks_the_volume():
     assert np.all(falls[cuts] > 0.1) and np.all(falls[~cuts] == 0)
 
 
+@pytest.mark.slow
 def test_it_is_far_ahead_of_one_step_size_for_all_coordinates():
     ours = [float(loss(w)) for w, *_ in ran(100)]
     optimizer = optaxls.sls(steps_per_epoch=1, c=0.5)
@@ -85,6 +87,7 @@ def test_it_is_far_ahead_of_one_step_size_for_all_coordinates():
     assert ours[-1] < 1e-6 * float(loss(w))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("factor", [1e-6, 1.0, 1e6])
 def test_the_scale_of_the_loss_is_found(factor):
     found = ran(150, lambda w: factor * loss(w), initial_step_size=1e6 / factor)
@@ -93,6 +96,7 @@ def test_the_scale_of_the_loss_is_found(factor):
     )
 
 
+@pytest.mark.slow
 def test_the_scales_of_the_coordinates_are_found_in_bfloat16_and_complex_params():
     for dtype in (jnp.bfloat16, jnp.complex64):
         w = {"w": jnp.array([1.0, -2.0, 0.5], dtype), "n": jnp.array([3])}
@@ -110,6 +114,7 @@ def test_the_scales_of_the_coordinates_are_found_in_bfloat16_and_complex_params(
         assert value(w) < 1e-3 * value(first)
 
 
+@pytest.mark.slow
 def test_a_region_without_a_loss_halves_all_axes():
     def value(w):
         return jnp.where(jnp.all(jnp.abs(w) < 3), loss(w), jnp.nan)

@@ -79,6 +79,7 @@ def assert_same(ours, theirs):
         assert w == pytest.approx(expected_w, rel=1e-7)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reset", ["keep", "grow", "restart"])
 def test_sls(reset):
     w, step, expected = [1.0, -2.0], 1.5, []
@@ -113,6 +114,7 @@ def test_sls_goldstein():
     assert_same(trajectory(optimizer), expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", ["polyak", "nesterov"])
 def test_sls_momentum(variant):
     """w+ = w - eta g + mu (w - w_); Nesterov's y in the same terms."""
@@ -177,6 +179,7 @@ def test_sps(growth):
     assert_same(trajectory(optimizer), expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("memory", [True, False])
 def test_ponos(memory):
     w, expected, power, mean, weight = [1.0, -2.0], [], 0, 0.0, 0.0
@@ -215,6 +218,7 @@ def test_adam_sls_in_one_dimension_is_sls_on_the_sign():
     assert float(state.step_rule.slope) == pytest.approx(-3.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("momentum", ["heavy_ball", "nesterov"])
 def test_adam_momentum_after_the_step(momentum):
     arguments = {"c": 1.0, "max_step_size": 0.1, "b2": 0.5}
@@ -256,6 +260,7 @@ def single_rows(num_rows=100, num_columns=10, num_epochs=12):
     return loss, full, 0 * solution, order
 
 
+@pytest.mark.slow
 def test_ponos_with_a_mean_that_never_forgets_stalls_on_least_squares():
     loss, full, w, order = single_rows()
     ends = {}
@@ -265,6 +270,7 @@ def test_ponos_with_a_mean_that_never_forgets_stalls_on_least_squares():
     assert ends[1.0] > 1e-4 * full(w)
 
 
+@pytest.mark.slow
 def test_the_memory_of_ponos_saves_trials():
     loss, _, w, order = single_rows(num_epochs=5)
     trials = {}
@@ -274,6 +280,7 @@ def test_the_memory_of_ponos_saves_trials():
     assert trials[True] < 0.9 * trials[False]
 
 
+@pytest.mark.slow
 def test_sls_takes_a_median_of_one_trial():
     loss, full, w, _ = single_rows()
     rows = jax.random.randint(jax.random.key(2), (100, 20), 0, 100)
@@ -286,6 +293,7 @@ def test_sls_takes_a_median_of_one_trial():
     assert full(end) < 1e-6 * full(w)
 
 
+@pytest.mark.slow
 def test_restarting_costs_more_trials_than_growing():
     loss, _, w, order = single_rows(num_epochs=3)
     trials = {}

@@ -37,6 +37,7 @@ def kept(result):
     return optaxls.eval_params(result.opt_state, result.params)
 
 
+@pytest.mark.slow
 def test_fista_finds_the_lasso_of_scikit_learn_and_its_support():
     _, features, labels = rows()
     other = LogisticRegression(
@@ -74,6 +75,7 @@ def test_without_a_penalty_fista_is_accelerated_gradient_descent():
     assert result.converged and int(result.num_steps) < 150
 
 
+@pytest.mark.slow
 def test_the_step_size_of_fista_grows_and_shrinks():
     for first in (1e-3, 1e3):
         result = optaxls.minimize(
@@ -93,6 +95,7 @@ CLOSED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CLOSED)
 def test_minimize_stops_at_known_minima_of_the_quadratic(name):
     """f = ||w - t||^2 / 2: the minimum is the proximal operator of t."""
@@ -109,6 +112,7 @@ def test_minimize_stops_at_known_minima_of_the_quadratic(name):
     assert float(result.value) == pytest.approx(float(value), abs=1e-6)
 
 
+@pytest.mark.slow
 def test_a_callback_sees_the_residual_and_stops():
     seen = []
 
@@ -141,6 +145,7 @@ STOCHASTIC = {
 LEFT = {"prox_sgd": 0.03, "prox_adam": 0.08, "auto": 0.006}
 
 
+@pytest.mark.slow(one_in=2)
 @pytest.mark.parametrize(
     ("name", "kind"),
     [
@@ -186,6 +191,7 @@ def test_prox_adam_minimises_the_penalty_itself():
     assert jnp.allclose(result.params, jnp.array([1.5, 0.015]), atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_norm_constraint_on_the_rows_of_a_layer():
     key = jax.random.key(0)
     start = prox.row_normalised().prox(jax.random.normal(key, (4, 3)), 1.0)

@@ -83,6 +83,7 @@ def ends(loss, params, x, y, steps, extra=None):
     return found
 
 
+@pytest.mark.slow
 def test_separable_data_with_a_squared_hinge():
     found = ends(hinge, jnp.zeros(8), *separable(), steps=30)
     assert found["sls"] < 1e-2

@@ -62,6 +62,7 @@ def test_only_momentum_goes_on_over_a_gradient_that_is_not_finite(bad, pass_grad
     assert moves == [[-1.0, -1.0], [-0.5, -0.5], [-1.25, -1.25]]
 
 
+@pytest.mark.slow
 def test_class_losses_fall_alike_whatever_their_frequency():
     """Claims 10a: W = 0, softmax over Zipf classes, one input each: sign descent
     treats all classes alike, gradient descent serves the frequent ones first."""

@@ -149,6 +149,7 @@ def test_zhang_hager_never_refers_to_less_than_the_present_loss():
     assert condition.judge(memory, origin(100.0), trial(1.0, 99.9)).too_long > 0
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None, derandomize=True, database=None)
 @given(values, st.integers(1, 5))
 @example([0.0625, 1.0, 0.0], 2)

@@ -26,6 +26,7 @@ def reports(gate, num_steps, curvature=1.0, initial_step=None):
     return jax.lax.scan(step, tx.init(w), length=num_steps)[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "gate,pattern",
     [

@@ -125,6 +125,7 @@ def drawn(seed, length=60):
     return gradients, directions, values, rng.standard_normal(4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("start", ["given", "from the params", "from zero"])
 @pytest.mark.parametrize("seed", range(4))
 def test_it_is_the_formula(seed, start):
@@ -193,6 +194,7 @@ def test_a_short_step_grows():
     assert steps[60] > 1e3 * 1e-5 and distance[200] < 1e-2
 
 
+@pytest.mark.slow
 def test_a_step_that_was_never_too_long_grows_fast_late_in_a_run_too():
     """A line, along which a cap holds the step back for a thousand batches."""
     free = optaxls.hindsight(initial_step_size=1e-3)
@@ -203,6 +205,7 @@ def test_a_step_that_was_never_too_long_grows_fast_late_in_a_run_too():
     assert states[-1].step_size > 1e3 * 1e-3
 
 
+@pytest.mark.slow
 def test_a_step_that_is_far_too_short_grows_late_in_a_run_too():
     steps, distance = trained(0.3, noise=0.3, num_steps=2000, changed_at=1000)
     # The loss that rose halves the step size first, and makes the rule young again.
@@ -211,6 +214,7 @@ def test_a_step_that_is_far_too_short_grows_late_in_a_run_too():
     assert distance[-1] < 0.1 * distance[1000]
 
 
+@pytest.mark.slow
 def test_a_step_that_is_far_too_long_shrinks():
     for noise in (0.0, 1.0):
         steps, distance = trained(2.5, noise, 1000)
@@ -248,6 +252,7 @@ def test_bf16_params_have_a_float32_mean_that_moves():
     assert mean[0] == pytest.approx(np.average(points, weights=range(4)), rel=1e-6)
 
 
+@pytest.mark.slow
 def test_a_step_that_rounding_undoes_grows():
     """In bfloat16 the first 1e-6 steps move nothing."""
     tx = optaxls.scale_by_initial_step(optaxls.hindsight(initial_step_size=1e-6))
@@ -309,6 +314,7 @@ def test_a_loss_that_never_changes_shortens_nothing(value):
     assert states[-1].step_size > 1e3
 
 
+@pytest.mark.slow
 def test_a_loss_may_become_negative():
     """On a line through 0, without noise, a Polyak step would end at 0."""
     tx = optaxls.scale_by_initial_step(optaxls.hindsight(initial_step_size=0.3))
@@ -339,6 +345,7 @@ def test_one_exploded_batch_counts_as_one_batch_in_the_climb():
     np.testing.assert_array_less(0.3 * steps[1.0][25:], steps[1e8][25:])
 
 
+@pytest.mark.slow
 def test_steps_that_let_the_loss_rise_above_its_start_become_short():
     """Each step is a little too long: the loss rises by a third, for ever."""
     tx = optaxls.scale_by_initial_step(optaxls.hindsight(initial_step_size=2.1))

@@ -146,6 +146,7 @@ def test_a_bad_batch_is_gone_back_from(rule):
     assert steps[4:] == [1.0, 1.0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_bad", [1, 2, 8])
 @pytest.mark.parametrize("rule", RESUMING)
 def test_any_number_of_bad_batches_is_gone_back_from(rule, num_bad):
@@ -171,6 +172,7 @@ def test_a_first_guess_that_several_batches_refused_is_not_gone_back_to():
     assert all(step == 1 / 256 for step, _ in reports[2:])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", RESUMING)
 def test_two_levels_do_not_alternate_for_ever(rule):
     """1/16 is where the first search gives up and what every batch accepts."""

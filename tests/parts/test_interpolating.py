@@ -100,6 +100,7 @@ OTHERS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OTHERS)
 def test_other_searches_hand_on_the_gradient_of_their_trial(name):
     params = {"a": jnp.array([1.0, 2.0]), "b": jnp.array(3.0)}

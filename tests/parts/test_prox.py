@@ -56,6 +56,7 @@ def compared(name):
     return compare
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None, derandomize=True, database=None)
 @given(
     st.sampled_from(list(PENALTIES)),
@@ -69,6 +70,7 @@ def test_no_other_point_is_better(name, w, other, step_size):
     assert jnp.all(best <= others + 1e-4 * (1 + jnp.abs(others)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PENALTIES)
 def test_the_terms_sum_up_to_the_penalty(name):
     w = jnp.array([[1.0, -2.0, 0.5], [0.0, 3.0, -1.0]])

@@ -140,6 +140,7 @@ def condition(name: str, a: Any, b: Any) -> Any:
     return part.init(like(a)), step
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CONDITIONS)
 @campaign
 @given(runs(), scales, shifts, dtypes)
@@ -177,6 +178,7 @@ def initial_step(name: str, a: Any, b: Any) -> Any:
     return part.init(like(a)), step
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", INITIAL_STEPS)
 @campaign
 @given(runs(), scales, shifts, dtypes)
@@ -232,6 +234,7 @@ def direction(name: str, a: Any, b: Any) -> Any:
     return tx.init(like(a)), step
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["guarded", "adam", "amsgrad", "adagrad"])
 @campaign
 @given(runs(), scales, shifts, dtypes)

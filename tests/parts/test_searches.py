@@ -73,6 +73,7 @@ def next_step(search, value_fn, c, first, slope, value):
     return float(result.memories.initial_step.start)
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None, derandomize=True, database=None)
 @given(fractions, st.floats(0.3, 0.95), st.floats(1.0, 8.0), st.floats(0.5, 3.0))
 def test_adaptive_backtracking_is_the_papers_factor(c, rho, first, rate):
@@ -118,6 +119,7 @@ def test_adaptive_backtracking_never_shrinks_below_its_smallest_factor():
     assert step == pytest.approx(0.2)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None, derandomize=True, database=None)
 @given(scales, fractions, st.floats(0.3, 0.95), scales)
 def test_adaptive_backtracking_makes_no_more_trials_on_quadratics(L, c, rho, first):
@@ -142,6 +144,7 @@ def test_adaptive_backtracking_uses_a_nonmonotone_reference():
     assert second.num_trials == 2
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None, derandomize=True, database=None)
 @given(scales, fractions, st.floats(1.3, 4.0), scales)
 def test_bracketing_finds_the_largest_step_of_its_grid(L, c, factor, first):

@@ -33,6 +33,7 @@ def per_example(w, x, y, key, scale):
     return scale * jnp.mean((x @ w - y) ** 2) + 0.1 * jnp.vdot(noise, w)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_micro_batches", [1, 2, 3, 24])
 def test_accumulate_equals_the_large_batch(num_micro_batches):
     x, y, w = data()
@@ -41,6 +42,7 @@ def test_accumulate_equals_the_large_batch(num_micro_batches):
         agree(per_example, small, at, x, y, jax.random.key(3), 0.5)
 
 
+@pytest.mark.slow
 def test_accumulated_trials_are_those_of_the_large_batch():
     x, y, w = data()
     reports = []
@@ -83,6 +85,7 @@ def sum_of_mask(x, mask):
     return jnp.sum(mask)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MASKS)
 @pytest.mark.parametrize("kind", [jnp.float32, bool])
 def test_a_masked_mean_over_uneven_micro_batches(name, kind):
@@ -168,6 +171,7 @@ def noisy(w, x, key):
     return jnp.mean((x - w) ** 2) + 0.1 * w * jax.random.normal(key)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make_key", [jax.random.key, jax.random.PRNGKey])
 def test_a_key_reaches_every_micro_batch_whole(make_key):
     x, key, w = jnp.arange(6.0), make_key(0), jnp.array(0.5)
@@ -182,6 +186,7 @@ def test_a_key_of_the_old_kind_is_never_taken_for_data(length):
         small(0.5, jnp.arange(float(length)), jax.random.PRNGKey(0))
 
 
+@pytest.mark.slow
 def test_keys_of_examples_are_split_where_that_is_said():
     def per_example_noise(w, x, keys):
         noise = jax.vmap(jax.random.normal)(keys)

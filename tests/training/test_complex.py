@@ -78,6 +78,7 @@ def trajectories(optimizer, num_steps=60):
     return run_both(jnp.stack([start(name) for name in STARTS]))
 
 
+@pytest.mark.slow(one_in=3)
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_a_plain_loop_with_jaxs_gradient_makes_the_steps_of_make_step(name):
     plain, wanted = trajectories(OPTIMIZERS[name]())
@@ -112,6 +113,7 @@ PARTS = {
 }
 
 
+@pytest.mark.slow(one_in=2)
 @pytest.mark.parametrize("name", PARTS)
 def test_a_plain_loop_of_parts_makes_the_steps_of_make_step(name):
     plain, wanted = trajectories(PARTS[name]())
@@ -123,6 +125,7 @@ def test_a_plain_loop_of_parts_makes_the_steps_of_make_step(name):
 LOOPS = ("sls", "sps", "adam_sls", "auto")
 
 
+@pytest.mark.slow(one_in=3)
 @pytest.mark.parametrize("by_hand", [False, True])
 @pytest.mark.parametrize("name", (*LOOPS, "sgd"))
 def test_a_linen_train_state_descends_whoever_conjugates(name, by_hand):
@@ -148,6 +151,7 @@ class Point(nnx.Module):
         self.z = nnx.Param(start("zero"))
 
 
+@pytest.mark.slow(one_in=2)
 @pytest.mark.parametrize("name", LOOPS)
 def test_an_nnx_optimizer_descends(name):
     model = Point()

@@ -78,6 +78,7 @@ STOPS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", STOPS)
 def test_it_says_why_it_stopped(case):
     fn, start, step_size, given, wanted, num_steps = STOPS[case]
@@ -107,6 +108,7 @@ def rosenbrock(w):
     return (1 - w[0]) ** 2 + 100 * (w[1] - w[0] ** 2) ** 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [
@@ -141,6 +143,7 @@ SOLVED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["descent", pytest.param("lbfgs", marks=pytest.mark.slow)]
 )
@@ -221,6 +224,7 @@ MOVED_BEHIND = {
 }
 
 
+@pytest.mark.slow(one_in=3)
 @pytest.mark.parametrize("debug", [False, True])
 @pytest.mark.parametrize("name", MOVED_BEHIND)
 def test_the_gradient_of_a_trial_is_not_taken_where_the_step_was_another(name, debug):
@@ -239,6 +243,7 @@ def test_the_gradient_of_a_trial_is_not_taken_where_the_step_was_another(name, d
     np.testing.assert_allclose(result.optimality, largest, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_from_the_state_of_an_earlier_result():
     """As if it had been one run; trials are counted on their own."""
     optimizer = optaxls.sls(steps_per_epoch=1)

@@ -51,6 +51,7 @@ MODULE_MASKS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODULE_MASKS)
 def test_a_mask_may_be_a_module_although_it_can_be_called(name):
     params, static = arrays()
@@ -179,6 +180,7 @@ def by_newton():
     )
 
 
+@pytest.mark.slow(one_in=2)
 @pytest.mark.parametrize(
     "make",
     [

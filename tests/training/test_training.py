@@ -39,6 +39,7 @@ OPTIMIZERS = {
 }
 
 
+@pytest.mark.slow(one_in=3)
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_any_optimizer_gets_what_it_asks_for(name):
     x, y, w = data()
@@ -87,6 +88,7 @@ def test_aux_is_that_of_the_old_params(name):
     assert result.value == loss_fn(w, x, y)
 
 
+@pytest.mark.slow
 def test_the_step_can_be_scanned_and_vmapped():
     x, y, _ = data()
     optimizer = optaxls.sls(steps_per_epoch=1)
@@ -145,6 +147,7 @@ MASKS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mask", MASKS)
 @pytest.mark.parametrize("name", ["sls", "adam_sls_momentum", "ponos"])
 def test_a_subset_is_trained_with_a_search_on_the_full_loss(name, mask):

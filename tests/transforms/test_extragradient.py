@@ -101,6 +101,7 @@ def test_grad_fn_may_be_any_gradient_of_the_same_batch():
     assert jnp.linalg.norm(z) < 1e-2
 
 
+@pytest.mark.slow
 def test_it_solves_least_squares():
     rows = jax.random.normal(jax.random.key(0), (30, 4))
 

@@ -32,6 +32,7 @@ RULES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", RULES)
 def test_transformed_params_make_the_same_steps(rule):
     """``w`` goes along minus its gradient, and u = A w along A times that."""

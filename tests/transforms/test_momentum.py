@@ -34,6 +34,7 @@ def ran(momentum, steps=8):
     return found, sizes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("beta", [0.0, 0.4])
 @pytest.mark.parametrize("form", ["heavy_ball", "nesterov"])
 def test_it_is_the_recursion_of_the_talk(form, beta):
@@ -48,6 +49,7 @@ def test_it_is_the_recursion_of_the_talk(form, beta):
         np.testing.assert_allclose(after, w, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_sls_with_momentum_is_a_search_and_then_momentum():
     for variant, form in (("polyak", "heavy_ball"), ("nesterov", "nesterov")):
         theirs = optaxls.sls_momentum(variant=variant, momentum=0.6)

@@ -109,6 +109,7 @@ def step_size_of(state):
     return float(optax.tree.get(state, "hindsight_step"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bad", [NAN, INF, -INF])
 def test_a_single_bad_batch_moves_nothing(bad):
     told = through([5.0, 4.0, 3.0, bad, 2.0, bad, 1.0])
@@ -200,6 +201,7 @@ def far_too_long():
     return optax.chain(optax.scale(-1.0), optaxls.tail_averaged(rule))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("noise", [0.0, 0.1])
 @pytest.mark.parametrize("name", NARROW)
 def test_a_region_of_nan_is_left_again_and_training_converges(name, noise):
@@ -209,6 +211,7 @@ def test_a_region_of_nan_is_left_again_and_training_converges(name, noise):
     np.testing.assert_allclose(w, 1, atol=0.1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("noise", [0.0, 0.1])
 @pytest.mark.parametrize("name", NARROW)
 def test_auto_trains_next_to_a_region_of_nan(name, noise):
@@ -217,6 +220,7 @@ def test_auto_trains_next_to_a_region_of_nan(name, noise):
     np.testing.assert_allclose(mean, 1, atol=0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["sls", "auto"])
 def test_any_optimizer_with_a_step_size_may_be_wrapped(name):
     inner = optaxls.sls(steps_per_epoch=10) if name == "sls" else optaxls.auto()

@@ -84,6 +84,7 @@ RUNS = [
 ]
 
 
+@pytest.mark.slow(one_in=4)
 @pytest.mark.parametrize(("pair", "rule", "applied"), RUNS)
 def test_momentum_stays_inside_of_the_box(pair, rule, applied):
     """The step size multiplies the other direction along the same path."""
@@ -148,6 +149,7 @@ def told_pair(**directions):
     return optaxls.DirectionPair(init, update, tell)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", ["along_direction", "box"])
 def test_tell_gets_the_step_that_was_applied(path):
     """Under jit and scan, also of a batch that is not a number."""

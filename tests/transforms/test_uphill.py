@@ -84,6 +84,7 @@ def ran(rule, signs, scales=None, start=START):
     return jax.jit(lambda: jax.lax.scan(step, begun, (signs, scales))[1])()
 
 
+@pytest.mark.slow(one_in=4)
 @pytest.mark.parametrize(("condition", "initial", "search", "gate"), RUNS)
 def test_a_flipped_direction_is_searched_as_if_it_had_been_given(
     condition, initial, search, gate
@@ -110,6 +111,7 @@ def test_a_flipped_direction_is_searched_as_if_it_had_been_given(
     assert jnp.any(state.step_size < 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", ["box", "prox"])
 def test_on_any_path(path):
     rule = optaxls.scale_by_line_search(

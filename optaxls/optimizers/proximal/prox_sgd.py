@@ -60,10 +60,10 @@ def prox_sgd(
       The median step costs one forward pass. No copy of the params is kept.
 
     Example:
-      >>> import jax.numpy as jnp, optaxls
+      >>> import jax, jax.numpy as jnp, optaxls
       >>> optimizer = optaxls.prox_sgd(optaxls.prox.l1(0.5), steps_per_epoch=1)
-      >>> step = optaxls.make_step(
-      ...     lambda w: 0.5 * jnp.sum((w - jnp.array([2.0, 0.25]))**2), optimizer)
+      >>> step = jax.jit(optaxls.make_step(
+      ...     lambda w: 0.5 * jnp.sum((w - jnp.array([2.0, 0.25]))**2), optimizer))
       >>> w = jnp.array([1.0, 1.0])
       >>> state = optimizer.init(w)
       >>> for _ in range(80):
@@ -132,11 +132,11 @@ def prox_adam(
       The median step costs one forward pass. One copy of the params per moment.
 
     Example:
-      >>> import jax.numpy as jnp, optaxls
+      >>> import jax, jax.numpy as jnp, optaxls
       >>> optimizer = optaxls.prox_adam(optaxls.prox.l1(0.5), steps_per_epoch=1)
       >>> scales = jnp.array([1.0, 100.0])
-      >>> step = optaxls.make_step(lambda w: 0.5 * jnp.sum(
-      ...     scales * (w - jnp.array([2.0, 0.004]))**2), optimizer)
+      >>> step = jax.jit(optaxls.make_step(lambda w: 0.5 * jnp.sum(
+      ...     scales * (w - jnp.array([2.0, 0.004]))**2), optimizer))
       >>> w = jnp.array([1.0, 1.0])
       >>> state = optimizer.init(w)
       >>> for _ in range(200):

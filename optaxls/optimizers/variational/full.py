@@ -135,9 +135,10 @@ def iblr(
       n^3 operations for their factors. A trial is one forward pass per sample.
 
     Example:
-      >>> import jax.numpy as jnp, optaxls
+      >>> import jax, jax.numpy as jnp, optaxls
       >>> optimizer = optaxls.iblr(ess=4, learning_rate=0.5)
-      >>> step = optaxls.make_vi_step(lambda w: jnp.sum((w - 2.5) ** 2) / 2, optimizer)
+      >>> step = jax.jit(optaxls.make_vi_step(
+      ...     lambda w: jnp.sum((w - 2.5) ** 2) / 2, optimizer))
       >>> w = jnp.zeros(1)
       >>> state = optimizer.init(w)
       >>> for _ in range(30):

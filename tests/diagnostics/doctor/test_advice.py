@@ -30,6 +30,7 @@ NAMED = [
 NAMED.append((_advice.MEASURED, _advice.measured_optimizer()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name, optimizer", NAMED, ids=[name for name, _ in NAMED])
 def test_a_name_evaluates_to_the_optimizer_that_was_tried(name, optimizer):
     pasted = eval(f"optaxls.{name}", {"optaxls": optaxls, "optax": optax})

@@ -2,10 +2,12 @@
 
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from optaxls.diagnostics.doctor import _curves
 
 
+@pytest.mark.slow
 def test_the_rays_descend_in_complex_params():
     """|z - a|^2 / 2 of one example in the batch, and of both measured examples."""
     z, a = jnp.array(1 + 1j), jnp.array([3 - 1j, -1 + 0j])

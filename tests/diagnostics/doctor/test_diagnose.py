@@ -33,6 +33,7 @@ def noisy():
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_noise_is_found_where_there_is_some(noisy):
     x, y = map(np.asarray, data(1.0))
     best = np.linalg.lstsq(x, y, rcond=None)[0]
@@ -54,6 +55,7 @@ def test_the_recommendation_can_be_pasted_and_ranks_with_the_best(noisy):
     assert noisy.pilots[expression].loss <= 1.2 * losses[0]
 
 
+@pytest.mark.slow
 def test_the_text_tells_numbers_units_intervals_and_meaning(noisy):
     text = str(noisy)
     for name, found in noisy.findings.items():
@@ -64,6 +66,7 @@ def test_the_text_tells_numbers_units_intervals_and_meaning(noisy):
     assert max(map(len, text.splitlines())) <= 100
 
 
+@pytest.mark.slow
 def test_the_figure_has_a_panel_for_each_question(noisy):
     figure = noisy.plot()
     titles = [axes.get_title(loc="left") for axes in figure.axes]
@@ -74,6 +77,7 @@ def test_the_figure_has_a_panel_for_each_question(noisy):
     assert len(points) == len(noisy.curves.steps)
 
 
+@pytest.mark.slow
 def test_the_tail_of_the_labels_is_reported(noisy):
     assert noisy.findings["mass of rare classes"].value == 0
     assert noisy.curves.group_losses.shape == (len(noisy.curves.steps), 4)
@@ -82,6 +86,7 @@ def test_the_tail_of_the_labels_is_reported(noisy):
     )
 
 
+@pytest.mark.slow
 def test_interpolation_is_found_below_a_bound_that_is_not_zero():
     """Losses from -3 on, words as labels, a batch as large as the data."""
     told = []
@@ -152,6 +157,7 @@ def test_data_that_is_no_array_of_examples(data, complaint):
         diagnose(squared_error, jnp.zeros(4), data)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", [0.0, jnp.nan], ids=["fitted", "NaN"])
 def test_a_loss_that_says_nothing_is_no_crash(value):
     """Fitted from the start, or never a number: told, with no more than a guess."""

@@ -8,6 +8,7 @@ import pytest
 from optaxls.diagnostics import missing_information
 
 
+@pytest.mark.slow
 def test_shares_and_the_slowest_direction_of_means_seen_in_part():
     """Of each coordinate so many draws were seen and so many were not."""
     seen, unseen = jnp.array([8.0, 1.0, 5.0]), jnp.array([2.0, 3.0, 0.0])
@@ -38,6 +39,7 @@ def mixture(x):
     return expected, em
 
 
+@pytest.mark.slow
 def test_is_the_derivative_of_a_step_of_em_at_its_limit():
     rng = np.random.default_rng(0)
     x = np.concatenate([rng.normal(-1, 1, 60), rng.normal(1.5, 1, 40)])

@@ -54,6 +54,7 @@ class GenByHand:
         self.w += self.last
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("doubles")
 @pytest.mark.parametrize("num_steps", [None, 40])
 def test_gen_takes_the_steps_of_a_loop_by_hand(num_steps):
@@ -109,6 +110,7 @@ def test_gen_says_how_many_forward_passes_its_trials_took():
     assert found == counted == [0, 0, 0, 0, 2, 0, 0, 0, 2, 0]
 
 
+@pytest.mark.slow
 def test_a_race_pays_for_the_trials_of_gen():
     (contender,) = registry.named(["gen"])
     curves = race.run(tiny_task(), contender, [1])

@@ -60,6 +60,7 @@ def two_trials(step_size: float) -> optax.GradientTransformation:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trial_cost, steps", [(1, 12), (3, 6)])
 def test_a_step_is_made_only_if_its_trials_can_be_paid(trial_cost, steps):
     searching = Contender(
@@ -90,6 +91,7 @@ def test_a_run_is_paid_as_a_loop_by_hand_pays_it(name):
         np.testing.assert_allclose(curves.losses[0, number, -1], loss, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_without_trials_all_steps_are_made_with_every_size():
     grid = Contender("sgd", lambda size, task: optax.sgd(size), (0.0, 0.1))
     curves = race.run(tiny_task(), grid, [0, 1])

@@ -44,6 +44,7 @@ def raced(tmp_path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_command_draws_anew_what_is_there(raced, capsys):
     before = {path: path.read_bytes() for path in raced.iterdir()}
     assert __main__.main(["--quick", "--out", str(raced)]) == 0
@@ -66,12 +67,13 @@ def test_command_draws_anew_what_is_there(raced, capsys):
     assert all(path.read_bytes() == content for path, content in before.items())
 
 
+@pytest.mark.slow
 def test_the_committed_tables_tell_of_the_committed_races():
     made, results = store.read(COMMITTED / "contenders.json")
     directions = store.read(COMMITTED / "directions.json").results
     searches = store.read(COMMITTED / "searches.json").results
     assert set(results) <= set(of_half("report"))
-    found = report.numbers(report.with_everywhere(results), directions, searches, made)
+    found = report.numbers(report.with_made_up(results), directions, searches, made)
     assert tables.markdown(found) == (COMMITTED / "results.md").read_text()
 
 
@@ -142,6 +144,7 @@ def test_command_refuses_in_one_line(raced, capsys, arguments, message):
     assert sorted(raced.rglob("*")) == before
 
 
+@pytest.mark.slow
 def test_a_part_is_told_with_what_is_there(raced, capsys):
     """No grid is raced again, and other tasks are not shown."""
     command = ["--half", "choose", "--tasks", QUICK[1], "--seeds", "1"]

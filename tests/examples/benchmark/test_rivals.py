@@ -67,6 +67,7 @@ def test_ademamix_takes_the_steps_of_a_loop_by_hand():
     assert b3 == pytest.approx(0.9999, rel=1e-12)
 
 
+@pytest.mark.slow
 def test_nadamw_warms_up_and_ends_at_zero():
     steps, b1, b2, w, m, v = 100, 0.93266073836, 0.9955159689799007, 2.0, 0.0, 0.0
     gradients = np.random.default_rng(0).normal(size=steps + 1)
@@ -120,6 +121,7 @@ def two_layers(rng: np.random.Generator) -> Any:
     }
 
 
+@pytest.mark.slow
 def test_muon_steps_along_matrices_and_adam_along_the_head():
     rng = np.random.default_rng(0)
     params, *gradients = (two_layers(rng) for _ in range(3))
@@ -138,6 +140,7 @@ def test_muon_steps_along_matrices_and_adam_along_the_head():
     np.testing.assert_allclose(first["Dense_1"]["kernel"], by_hand, rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_the_distance_come_so_far_sets_the_step():
     turn = np.array([[0.6, -0.8], [0.8, 0.6]])
     params = {"hidden": jnp.zeros((2, 2)), "bias": jnp.ones(1)}

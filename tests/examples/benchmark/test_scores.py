@@ -122,6 +122,17 @@ def test_one_size_everywhere_is_the_best_compromise():
     assert "sgd everywhere" not in results["one"]["records"]
 
 
+def test_a_choice_on_the_other_seeds_is_not_always_the_best_on_the_next():
+    # Each of the first two is the best run of one seed, and the third never fails.
+    sgd = record([0.1, 9.0, 0.2], [0.5, 0.4, None], [0.6, 0.5, 0.3])
+    results = {"one": results_of(sgd=sgd), "single": results_of(sgd=record([0.1]))}
+    added = scores.with_other_seeds(results)
+    found = scores.all_ratios(added, scores.OTHER_SEEDS, ("sgd",), BEST)
+    # Seeds 2 and 3 choose the third run, 1 and 3 the first, 1 and 2 the second.
+    assert found == pytest.approx([6, 9 / 0.4, math.inf])
+    assert scores.OTHER_SEEDS not in added["single"]["records"]
+
+
 def test_groups_and_families_of_tasks():
     families = {"a": "text", "b": "images", "c": "text"}
     results = {

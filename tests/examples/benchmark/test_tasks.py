@@ -27,6 +27,7 @@ def test_names_and_families():
     assert set(QUICK) <= set(MADE)
 
 
+@pytest.mark.slow
 def test_the_halves_share_no_task():
     choose, report = of_half("choose"), of_half("report")
     assert not set(choose) & set(report)
@@ -53,6 +54,7 @@ def test_the_large_task_has_a_million_params():
     assert MADE["text_large"].num_steps == 5000 and MADE["text_large"].large
 
 
+@pytest.mark.slow
 def test_losses_of_points():
     rates, counts = jnp.array([[0.5, 1.0, 4.0]]), jnp.array([[0.0, 1.0, 3.0]])
     expected = -scipy.stats.poisson.logpmf(counts, rates).mean()
@@ -129,6 +131,7 @@ def test_a_flow_is_a_density():
     assert total == pytest.approx(1, abs=0.01)
 
 
+@pytest.mark.slow
 def test_the_process_has_the_densities_of_scipy():
     task = MADE["gaussian_process"]
     x, y, x_valid, y_valid = map(np.asarray, task.split)

@@ -27,8 +27,8 @@ CHOSEN = [
 ]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", CHOSEN[:8:2])
+@pytest.mark.slow(one_in=4)
+@pytest.mark.parametrize("name", CHOSEN[:8])
 def test_estimates_and_regime(name):
     """Without other rules than the one that is measured."""
     problem = PROBLEMS[name]()

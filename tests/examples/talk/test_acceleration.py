@@ -38,6 +38,7 @@ def test_the_quadratic_has_the_growth_that_it_says():
     np.testing.assert_allclose(mean, task.growth * np.sum((slopes / 4) ** 2))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", [sgd, safe])
 def test_no_stochastic_method_beats_the_limit_where_each_coordinate_waits(method):
     """kappa = 1: what remains is exactly the share of coordinates never drawn."""
@@ -50,6 +51,7 @@ def test_no_stochastic_method_beats_the_limit_where_each_coordinate_waits(method
         np.testing.assert_allclose(loss, np.mean(missing) / 8, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_nesterovs_momentum_diverges_where_the_others_do_not():
     task = Quadratic(20, 100.0)
     with jax.enable_x64(True):

@@ -9,12 +9,13 @@ from examples.talk.constrained import L1, Run, evaluations_to_gap, published_fis
 from tests.examples.talk.checks import assert_reproduces
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_inequalities_of_the_recipe_hold():
     claim = constrained.measure()
     assert_reproduces(claim, ["≤ 0.2", "≤ 0.02", "≤ 0.25", "≤ 0", "≤ 0.3333", "≥ 10"])
 
 
+@pytest.mark.slow
 def test_the_published_method_ends_at_the_optimality_of_the_lasso():
     with jax.enable_x64(True):
         found = published_fista(0.0, L1)

@@ -9,12 +9,13 @@ from examples.talk import coordinate_step_sizes
 from tests.examples.talk.checks import assert_reproduces
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_inequalities_of_the_recipe_hold():
     claim = coordinate_step_sizes.measure()
     assert_reproduces(claim, ["≤ 1e-06", "≤ 1e-06", "≤ 1"])
 
 
+@pytest.mark.slow
 def test_a_short_run_is_far_ahead_of_one_step_size():
     task = coordinate_step_sizes.synthetic(1e-2)
     with jax.enable_x64(True):

@@ -18,6 +18,7 @@ def test_the_inequalities_of_the_recipe_hold():
     assert "EM is no faster than the others" in claim.findings[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", [em.gaussians(2.0, 3.0), em.poissons(8.0)])
 def test_a_step_of_em_minimises_the_expected_loss(task):
     with jax.enable_x64(True):

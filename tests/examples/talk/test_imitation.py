@@ -15,6 +15,7 @@ def test_the_inequalities_of_the_recipe_hold():
     assert_reproduces(imitation.measure(), limits)
 
 
+@pytest.mark.slow
 def test_the_loss_of_a_round_is_the_error_of_the_force():
     states = imitation.drive(jnp.array([-0.5, 0.2]), jax.random.key(0))
     assert states.shape == (imitation.LENGTH, 2)

@@ -14,6 +14,7 @@ def test_the_inequalities_of_the_recipe_hold():
     assert_reproduces(minfunc.measure(), ["≤ 0.2", "≤ 0.02", "≤ 1.15"])
 
 
+@pytest.mark.slow
 def test_the_largest_curvature_is_that_at_the_start():
     with jax.enable_x64(True):
         task = minfunc.problem()

@@ -15,6 +15,7 @@ def test_the_inequalities_of_the_recipe_hold():
     assert_reproduces(claim, ["≤ 25", "≤ 8", "≥ 100", "≥ 0.02", "≤ 0"])
 
 
+@pytest.mark.slow
 def test_the_quadrature_is_the_mean_over_many_samples():
     mean = jnp.linspace(-0.5, 0.5, natural_gradient.COLUMNS)
     root = jnp.eye(natural_gradient.COLUMNS) / 2

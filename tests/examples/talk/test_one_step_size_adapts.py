@@ -20,6 +20,7 @@ def test_the_inequalities_of_the_recipe_hold():
     assert "500 to 32000 ≤" in claim.checks[2].statement
 
 
+@pytest.mark.slow
 def test_the_wave_is_not_convex_has_smoothness_8_and_the_pl_constant_1_over_32():
     w = jnp.linspace(-20.0, 20.0, 2001)
     slope = jax.vmap(jax.grad(wave))(w)

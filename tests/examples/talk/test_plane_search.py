@@ -32,6 +32,7 @@ def test_the_predictions_are_linear_in_the_params():
                 np.testing.assert_allclose(two, 2 * one, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_short_run_is_ahead_of_gradient_descent():
     model = plane_search.models()["breast cancer"]
     ours = plane_search.run(model, plane_search.plane_search(), 15, products=True)

@@ -9,6 +9,7 @@ import pytest
 from examples.talk import problems_search as problems
 
 
+@pytest.mark.slow
 def test_lanes_are_settings_and_seeds_and_each_is_as_if_alone():
     problem = problems.least_squares(batch_size=50, epochs=2)
     together = problems.train_lanes(problem, optax.sgd, (0.1, 0.2), seeds=(0, 1))

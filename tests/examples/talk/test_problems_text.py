@@ -18,6 +18,7 @@ def logits(problem):
     return jax.random.normal(jax.random.key(0), problem.counts.shape)
 
 
+@pytest.mark.slow
 def test_the_loss_from_counts_is_the_loss_of_all_pairs(problem, logits):
     every = jnp.arange(len(problem.previous))
     full = problem.full_loss(logits)
@@ -32,6 +33,7 @@ def test_unknown_words_are_dropped(problem):
     assert problem.counts.sum() == len(problem.previous)
 
 
+@pytest.mark.slow
 def test_the_floor_is_the_entropy_and_reached_by_the_frequencies(problem):
     known = problem.counts[problem.counts.sum(1) > 0]
     best = np.where(problem.counts > 0, problem.log_likelihood(), -100.0)

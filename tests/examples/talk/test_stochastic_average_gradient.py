@@ -13,6 +13,7 @@ def test_the_inequalities_of_the_recipe_hold():
     assert_reproduces(talk.measure(), ["≤ 0.1", "≤ 0.001", "≤ 10", "≥ 100"])
 
 
+@pytest.mark.slow
 def test_the_objective_is_the_same_for_all_methods(monkeypatch):
     """At the start it is log 2; a long run ends where the penalty has its gradient."""
     x, y = talk.data()

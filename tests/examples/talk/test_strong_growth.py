@@ -16,6 +16,7 @@ from examples.talk.problems_rates import (
 from tests.examples.talk.checks import assert_reproduces
 
 
+@pytest.mark.slow
 def test_the_inequalities_of_the_recipe_hold():
     assert_reproduces(strong_growth.measure(), ["≤ 1.05", "≥ 1"])
 

@@ -14,6 +14,7 @@ def test_the_inequalities_of_the_recipe_hold():
     assert_reproduces(support_vectors.measure(), ["≤ 1e-06", "≥ 2"])
 
 
+@pytest.mark.slow
 def test_breast_cancer_has_the_dual_value_of_libsvm_after_no_more_iterations():
     with jax.enable_x64(True):
         found = duel("breast cancer", 1.0)

@@ -46,6 +46,7 @@ def test_inputs_keep_their_labels():
         np.testing.assert_array_equal(batch["x"][:, 0] % 2, batch["y"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["mlp", "cnn"])
 def test_models_without_batch_norm_have_no_state(digits, model):
     task = Classification("digits", digits, model, batch_size=8)
@@ -74,6 +75,7 @@ TRYING = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "optimizer"),
     [
@@ -99,6 +101,7 @@ def test_trials_leave_the_batch_statistics_alone(digits, monkeypatch, model, opt
     assert all(leaf > 0 for leaf in jax.tree.leaves(moved))
 
 
+@pytest.mark.slow
 def test_scores_do_not_depend_on_how_the_test_set_is_cut(digits):
     """360 test and 1437 training digits fill no whole number of batches."""
     task = Classification("digits", digits, "cnn", batch_size=8)
@@ -123,6 +126,7 @@ def test_inputs_are_standardised_by_channel():
     np.testing.assert_allclose(seen.std((0, 1, 2)), [1, 1, 0], atol=1e-4)
 
 
+@pytest.mark.slow
 def test_evaluation_uses_the_running_statistics(digits, monkeypatch):
     monkeypatch.setitem(models.MODELS, "normalised", Normalised)
     task = Classification("digits", digits, "normalised", batch_size=16)
@@ -132,6 +136,7 @@ def test_evaluation_uses_the_running_statistics(digits, monkeypatch):
     assert task.train_loss(params, shifted) != pytest.approx(before, rel=0.01)
 
 
+@pytest.mark.slow
 def test_statistics_at_other_params_are_those_of_training_batches(digits, monkeypatch):
     """Of those params, whatever statistics the run had; the same ones every time."""
     monkeypatch.setitem(models.MODELS, "normalised", Normalised)

@@ -12,6 +12,7 @@ from examples.common import text
 from examples.training.language import LanguageModel
 
 
+@pytest.mark.slow
 def test_the_doctor_sees_the_losses_of_an_image_task(small_npz):
     settings = train.Settings(data=str(small_npz), model="mlp", batch_size=20)
     task = train.make_task(settings)
@@ -22,6 +23,7 @@ def test_the_doctor_sees_the_losses_of_an_image_task(small_npz):
     np.testing.assert_allclose(values.mean(), task.train_loss(params, state), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_doctor_sees_the_losses_of_the_language_model():
     corpus = text.load(100, 8)
     task = LanguageModel(corpus._replace(train=corpus.train[:400]), 16)

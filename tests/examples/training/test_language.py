@@ -44,6 +44,7 @@ def test_groups_are_half_and_a_tenth_of_the_text(corpus):
     assert shares[frequent == 1].min() >= shares[rare == 1].max()
 
 
+@pytest.mark.slow
 def test_model_that_knows_nothing_finds_all_words_alike(task):
     params, model_state = task.init(jax.random.key(0))
     nothing = jax.tree.map(jnp.zeros_like, params)
@@ -54,6 +55,7 @@ def test_model_that_knows_nothing_finds_all_words_alike(task):
     assert task.train_loss(nothing, model_state) == pytest.approx(np.log(100), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_words_see_only_the_words_before_them():
     model = Transformer(20, 6, nnx.Rngs(0), width=8, heads=2, blocks=1)
     model.eval()
@@ -63,6 +65,7 @@ def test_words_see_only_the_words_before_them():
     assert (moved[:3] == 0).all() and (moved[3:] > 1e-4).all()
 
 
+@pytest.mark.slow
 def test_trials_see_what_the_gradient_saw_dropped_out(task):
     """The accepted trial's loss is that at the new parameters under the same mask."""
     params, model_state = task.init(jax.random.key(0))
@@ -81,6 +84,7 @@ def test_trials_see_what_the_gradient_saw_dropped_out(task):
     assert abs(otherwise - after) > 1e-4 * after
 
 
+@pytest.mark.slow
 def test_evaluation_drops_nothing_out(task):
     params, model_state = task.init(jax.random.key(0))
     model = task._network.merge(params, model_state)

@@ -55,6 +55,7 @@ def assert_same(a, b):
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["auto", "ponos"])
 def test_scores_are_those_of_the_params_to_keep(noisy_line, name, monkeypatch):
     """The average, with a model state of its own, or the params trained themselves."""
@@ -70,6 +71,7 @@ def test_scores_are_those_of_the_params_to_keep(noisy_line, name, monkeypatch):
     assert (moved > 1e-4) == (name == "auto")
 
 
+@pytest.mark.slow(one_in=3)
 @pytest.mark.parametrize("name", optimizers.names())
 def test_every_optimizer_trains_and_records_every_step(noisy_line, name):
     result, state, _ = run(noisy_line, None, name)
@@ -83,6 +85,7 @@ def test_every_optimizer_trains_and_records_every_step(noisy_line, name):
     np.testing.assert_array_equal(history.scores[:, 1], [5, 10, 15])
 
 
+@pytest.mark.slow
 def test_first_recorded_loss_is_that_of_the_first_batch(noisy_line):
     result, _, start = run(noisy_line, None)
     _, step_key = jax.random.split(jax.random.key(0))
@@ -92,6 +95,7 @@ def test_first_recorded_loss_is_that_of_the_first_batch(noisy_line):
     assert result.history.loss[0] == pytest.approx(float(loss), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_optimizers_start_alike_and_seeds_differ(noisy_line):
     _, _, ponos = run(noisy_line, None, "ponos")
     _, _, adam = run(noisy_line, None, "adam")
@@ -101,6 +105,7 @@ def test_optimizers_start_alike_and_seeds_differ(noisy_line):
     assert not np.array_equal(first, second)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "steps"), [("ponos", 1), ("ponos", 7), ("sls", 5), ("adam", 14)]
 )

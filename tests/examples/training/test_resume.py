@@ -118,6 +118,7 @@ def test_kill_in_the_middle_of_a_save(python, small_npz, tmp_path):
     assert_same_end(tmp_path / "cut", tmp_path / "whole", ["ponos"])
 
 
+@pytest.mark.slow
 def test_kill_before_anything_was_saved(command, small_npz, tmp_path):
     """A directory in which only an unfinished record lies is started afresh."""
     (tmp_path / "cut").mkdir()
@@ -128,6 +129,7 @@ def test_kill_before_anything_was_saved(command, small_npz, tmp_path):
     assert not (tmp_path / "cut" / ".partial-run.json").exists()
 
 
+@pytest.mark.slow
 def test_finished_run_reports_again(command, small_npz):
     arguments = ("--data", small_npz, *SETTINGS, "--compare", "", "--out", "run")
     first = command(*arguments)
@@ -145,6 +147,7 @@ def heeds_ctrl_c():
     signal.signal(signal.SIGINT, before)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("heeds_ctrl_c")
 def test_ctrl_c_ends_in_one_line_and_the_run_goes_on(
     command, small_npz, monkeypatch, tmp_path
@@ -176,6 +179,7 @@ def test_ctrl_c_ends_in_one_line_and_the_run_goes_on(
     assert [path.name for path in (tmp_path / "runs").iterdir()] == ["small-mlp-1"]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("heeds_ctrl_c")
 def test_ctrl_c_before_anything_was_saved(command, small_npz, monkeypatch):
     """There is a run all the same, so that the options that are told begin it."""

@@ -62,6 +62,7 @@ def assert_refused(ended, message: str) -> None:
     assert ended.err.startswith("error: ") and message in ended.err
 
 
+@pytest.mark.slow
 def test_table_tells_the_numbers_of_the_run(finished_once):
     rows = {
         line.split()[0]: re.split(r"\s{2,}", line)
@@ -83,11 +84,13 @@ def test_table_tells_the_numbers_of_the_run(finished_once):
     assert numbers["settings"]["model"] == "mlp"
 
 
+@pytest.mark.slow
 def test_progress_bar_tells_loss_step_size_and_trials(finished_once):
     bar = re.compile(r"ponos: 100%.*16/16.*loss=\S+, trials=\d+, step size=\S+")
     assert bar.search(finished_once.err)
 
 
+@pytest.mark.slow
 def test_picture_shows_every_optimizer_in_its_colour(finished_once):
     picture = image.imread(finished_once.folder / "training.png")
     height, width = picture.shape[:2]
@@ -104,6 +107,7 @@ def test_picture_shows_every_optimizer_in_its_colour(finished_once):
         assert shown == [True, number != 3]
 
 
+@pytest.mark.slow
 def test_runs_without_out_get_directories_of_their_own(command, finished_once):
     Path("runs", "small-mlp-1").mkdir(parents=True)
     arguments = (*finished_once.arguments, "--compare", "", "--epochs", 1)
@@ -112,6 +116,7 @@ def test_runs_without_out_get_directories_of_their_own(command, finished_once):
     assert not any(Path("runs", "small-mlp-1").iterdir())
 
 
+@pytest.mark.slow
 def test_diverged_run_is_reported_as_such(command, small_npz):
     sgd = ("--optimizer", "sgd", "--learning-rate", "1e30", "--compare", "")
     ended = command("--data", small_npz, *TINY, *sgd, "--out", "run")
@@ -165,6 +170,7 @@ def test_help_exits_with_code_0(command, capsys):
     assert "--batch-size" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_directory_of_a_run_is_refused_without_resume(command, finished):
     before = contents(finished.folder)
     ended = command(*finished.arguments, "--out", finished.folder)
@@ -172,6 +178,7 @@ def test_directory_of_a_run_is_refused_without_resume(command, finished):
     assert contents(finished.folder) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
@@ -192,6 +199,7 @@ def test_other_settings_are_not_resumed(command, finished, changed, message):
     assert contents(finished.folder) == before
 
 
+@pytest.mark.slow
 def test_other_contents_of_the_data_file_are_not_resumed(
     command, finished, small_npz, tmp_path
 ):
@@ -237,6 +245,7 @@ def test_out_that_cannot_be_made_is_refused(command, small_npz, tmp_path):
         assert_refused(ended, "cannot write to")
 
 
+@pytest.mark.slow
 def test_damaged_record_is_refused(command, finished):
     (finished.folder / "run.json").write_text("{")
     ended = command(*finished.arguments, "--out", finished.folder, "--resume")

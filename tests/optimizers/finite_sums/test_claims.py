@@ -109,10 +109,12 @@ def gradient_descent():
     return gap(w)
 
 
+@pytest.mark.slow
 def test_the_search_is_ten_times_ahead_of_the_step_that_theory_knows():
     assert searched()[:, -1].max() <= 0.1 * fixed()
 
 
+@pytest.mark.slow
 def test_the_first_guess_of_the_smoothness_does_not_matter():
     one, thousand = searched()[:, -1]
     assert 0.1 < one / thousand < 10

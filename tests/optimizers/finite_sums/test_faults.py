@@ -63,6 +63,7 @@ def warm(request):
     return step, w, state
 
 
+@pytest.mark.slow(one_in=3)
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_bad_example_changes_neither_params_nor_memory(warm, fault):
     step, w, state = warm

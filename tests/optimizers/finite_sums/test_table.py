@@ -65,6 +65,7 @@ def test_rounding_errors_leave_the_sum_within_two_rounds():
     assert np.max(np.abs(running - exact)) > 1e-4
 
 
+@pytest.mark.slow
 def test_a_donated_step_writes_one_row_and_copies_no_table():
     n, d = 1000, 256
     optimizer = optaxls.sag(num_functions=n)
@@ -91,6 +92,7 @@ def test_the_table_is_sharded_like_the_params_with_an_axis_in_front():
     assert state.pair.total.sharding.spec == spec("model", None)
 
 
+@pytest.mark.slow
 def test_members_under_vmap_are_separate_runs():
     orders = np.stack([sums.order(4 * N, seed) for seed in range(2)])
     optimizer = optaxls.sag(num_functions=N)
@@ -120,6 +122,7 @@ def test_bfloat16_params_train_with_sums_in_float32(method):
     assert wide.dtype == jnp.float32
 
 
+@pytest.mark.slow
 def test_a_table_comes_back_from_orbax_and_training_goes_on_bit_for_bit(tmp_path):
     optimizer, indices = optaxls.saga(num_functions=N, l2=0.1), sums.order(60)
     whole, end, _ = sums.trained(optimizer, jnp.zeros(D), indices)

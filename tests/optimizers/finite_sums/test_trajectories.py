@@ -27,6 +27,7 @@ CASES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("method", "variant", "lipschitz"), CASES)
 def test_every_step_is_that_of_the_method_in_plain_numpy(method, variant, lipschitz):
     given, indices = VARIANTS[variant], sums.order(50, seed=3)
@@ -84,6 +85,7 @@ def directions(optimizer, state, w, weights=None):
     return np.asarray(added(jnp.arange(N)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["saga", "svrg"])
 def test_the_mean_over_all_functions_is_the_gradient(method):
     optimizer = METHODS[method](num_functions=N, lipschitz=sums.LARGEST)
@@ -116,6 +118,7 @@ def test_sag_steps_along_the_mean_of_its_table():
     assert optaxls.metrics(state)["num_seen"] == 3
 
 
+@pytest.mark.slow
 def test_a_function_without_a_gradient_is_no_reason_to_stay():
     """An example beyond the margin of a hinge: the table still tells where to go."""
     losses = lambda w, i: jnp.array([0.5, 0.0])[i] * (w - 1.0) ** 2  # noqa: E731

@@ -66,6 +66,7 @@ def theirs(l2=1e-3):
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["two_metric", "spg", "pqn"])
 def test_bounds_end_where_l_bfgs_b_of_scipy_ends(method):
     ours = fitted(method)
@@ -75,6 +76,7 @@ def test_bounds_end_where_l_bfgs_b_of_scipy_ends(method):
     assert np.min(ours.params) >= 0
 
 
+@pytest.mark.slow
 def test_two_metric_finds_the_bounds_and_needs_no_more_evaluations_than_scipy():
     ours = fitted("two_metric")
     assert np.array_equal(ours.params > 0, theirs().x > 0)
@@ -93,6 +95,7 @@ def _owl_qn(weight, **more):
         return jax.tree.map(np.asarray, (result._replace(opt_state=None), grad))
 
 
+@pytest.mark.slow
 def test_owl_qn_satisfies_the_optimality_of_the_lasso_with_the_support_of_liblinear():
     x, y = malignant()
     weight = 0.01
@@ -114,6 +117,7 @@ def test_owl_qn_satisfies_the_optimality_of_the_lasso_with_the_support_of_liblin
     assert np.array_equal(liblinear.coef_[0] != 0, ~zero)
 
 
+@pytest.mark.slow
 def test_owl_qn_needs_half_of_liblbfgs_evaluations():
     """149 of liblbfgs to a relative gap of 1e-8, with a column of ones besides."""
     x, y = malignant()
@@ -134,6 +138,7 @@ def test_owl_qn_needs_half_of_liblbfgs_evaluations():
     assert counts[np.argmax(gaps <= 1e-8)] <= 149 / 2
 
 
+@pytest.mark.slow
 def test_parts_of_weight_0_are_not_penalised():
     targets = {"w": jnp.array([3.0, 0.25, -2.0]), "b": jnp.array(0.25)}
 
@@ -149,6 +154,7 @@ def test_parts_of_weight_0_are_not_penalised():
     assert found["b"] == pytest.approx(0.25, abs=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [optaxls.spg, optaxls.pqn])
 def test_spg_and_pqn_end_at_the_lasso_of_owl_qn(make):
     with jax.enable_x64(True):
@@ -181,6 +187,7 @@ BOXED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", BOXED)
 def test_from_outside_of_the_box_the_first_step_is_the_projection(method):
     targets = jnp.array([0.5, 3.0, -1.0])
@@ -202,6 +209,7 @@ def test_from_outside_of_the_box_the_first_step_is_the_projection(method):
     np.testing.assert_allclose(found.params, [1.0, 1.0, 0.0], atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lower, upper", [(-INF, INF), (-INF, 100.0)])
 def test_bounds_that_do_not_bind_leave_l_bfgs(lower, upper):
     def loss(w):
@@ -215,6 +223,7 @@ def test_bounds_that_do_not_bind_leave_l_bfgs(lower, upper):
     assert bounded.num_evaluations <= free.num_evaluations + 2
 
 
+@pytest.mark.slow
 def test_equal_bounds_hold_a_coordinate_and_bounds_in_the_wrong_order_are_refused():
     upper = jnp.array([INF, 0.25, 1.0])
     lower = jnp.array([-INF, 0.25, 0.0])
@@ -228,6 +237,7 @@ def test_equal_bounds_hold_a_coordinate_and_bounds_in_the_wrong_order_are_refuse
         optaxls.two_metric(1.0, 0.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [optaxls.spg, optaxls.pqn])
 def test_a_penalty_that_is_nan_makes_no_step(make):
     broken = optaxls.prox.l1(0.1)._replace(
@@ -238,6 +248,7 @@ def test_a_penalty_that_is_nan_makes_no_step(make):
     assert np.array_equal(found.params, [1.0, 1.0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [optaxls.spg, optaxls.pqn])
 def test_the_simplex_is_kept_and_its_minimum_found(make):
     """Minus the entropy and a linear term: the minimum is a softmax."""
@@ -260,6 +271,7 @@ def test_complex_params_are_refused_by_what_has_orthants_or_bounds():
             optaxls.minimize(lambda w: jnp.sum(jnp.abs(w) ** 2), start, optimizer)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [optaxls.spg, optaxls.pqn])
 def test_rounding_does_not_stop_them_before_a_millionth_in_float32(make):
     """The predicted decrease there is far below the rounding of the penalty."""

@@ -47,6 +47,7 @@ def gradients(w, x, y):
     return -(y / (1 + np.exp(y * (x @ w))))[:, None] * x
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "clip_radius", [float("inf"), pytest.param(0.1, marks=pytest.mark.slow)]
 )
@@ -72,6 +73,7 @@ def test_ivon_is_the_published_arithmetic(clip_radius):
         np.testing.assert_allclose(precisions[t], h + decay, rtol=0, atol=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "kind", ["plain", pytest.param("clipped", marks=pytest.mark.slow)]
 )
@@ -89,6 +91,7 @@ def test_ivon_is_the_authors_code_on_one_trajectory(kind):
     np.testing.assert_allclose(precisions - 1 / 20, found, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_vogn_is_its_formula():
     with jax.enable_x64(True):
         optimizer = optaxls.vogn(
@@ -141,6 +144,7 @@ def test_plain_averages_of_curvatures_become_negative():
     assert averaged(jnp.float32(1.0), jnp.float32(-20.0), 0.1) < 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["ivon", pytest.param("vogn", marks=pytest.mark.slow)])
 def test_a_bad_batch_makes_no_step_and_leaves_the_precision(name):
     optimizer = getattr(optaxls, name)(ess=20)
@@ -190,6 +194,7 @@ def test_schedules_and_constants_are_reported():
         assert report["num_trials"] == 0 and report["accepted"]
 
 
+@pytest.mark.slow
 def test_a_search_sees_the_samples_of_its_step_in_every_trial():
     """Along the mean: what it reports is the mean loss there, with the prior."""
     x, y = map(jnp.asarray, logistic())

@@ -24,6 +24,7 @@ def derivatives(w):
     return grad, (X.T * (right * (1 - right))) @ X / len(Y)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["von", "iblr"])
 def test_steps_are_the_formulas(name):
     """Order included: the mean moves by the new precision in VON, the old in iBLR."""
@@ -73,6 +74,7 @@ def double_well(w):
     return jnp.sum((w**2 - 1) ** 2) / 4
 
 
+@pytest.mark.slow
 def test_where_von_has_no_precision_it_makes_no_step_and_iblr_goes_on():
     w = jnp.array([0.05])
     found = {}
@@ -103,6 +105,7 @@ def test_the_factor_stays_one_where_float32_would_lose_the_product():
     np.testing.assert_allclose(sizes[:2], [1e4, 1.0], rtol=1e-2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["von", pytest.param("iblr", marks=pytest.mark.slow)])
 def test_the_search_has_the_exact_gradient_of_what_it_tests(name):
     with jax.enable_x64(True):

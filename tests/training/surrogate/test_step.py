@@ -35,6 +35,7 @@ def built(predict_fn=linear, loss_fn=costly, optimizer=None, **given):
     return optaxls.make_surrogate_step(predict_fn, loss_fn, optimizer, **given)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step_size", [0.01, 7.0])
 def test_one_inner_step_of_gradient_descent_is_sgd(step_size):
     optimizer = optax.sgd(0.3, momentum=0.9)
@@ -54,6 +55,7 @@ def test_one_inner_step_of_gradient_descent_is_sgd(step_size):
     assert found.metrics["num_inner_steps"] == 1 and found.metrics["num_trials"] == 0
 
 
+@pytest.mark.slow
 def test_the_inner_steps_are_those_on_the_surrogate_written_out():
     optimizer, eta = searched(), 0.5
     step = built(predict, optimizer=optimizer, tolerance=0.0)
@@ -84,6 +86,7 @@ def test_the_inner_steps_are_those_on_the_surrogate_written_out():
     )
 
 
+@pytest.mark.slow
 def test_predictions_end_where_a_gradient_step_of_each_example_leads():
     """And the inner steps end as soon as they are there, or make none."""
     x, y = X[:3], Y[:3]
@@ -138,6 +141,7 @@ def test_a_loss_that_is_not_finite_gives_no_step_and_spoils_nothing():
     assert np.all(np.isfinite(after.params)) and after.metrics["accepted"]
 
 
+@pytest.mark.slow
 def test_runs_under_scan_and_vmap_with_trees_of_low_precision():
     optimizer = searched()
 

@@ -17,6 +17,7 @@ PARAMS = {"a": jnp.array([1.0, -1.0]), "b": jnp.array(0.5)}
 X = jnp.array([[1.0, 2.0], [0.0, 1.0], [3.0, -1.0]])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["ivon", pytest.param("iblr", marks=pytest.mark.slow)])
 def test_update_uses_the_very_noise_of_posterior_sample(name):
     """A step written out, from nothing but the state, is the step of make_vi_step."""
