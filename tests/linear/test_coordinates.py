@@ -14,7 +14,11 @@ from optaxls.linear.coordinates._model import Model, minimised
 from optaxls.linear.coordinates._search import searched_step
 from tests.linear.problems import data, minimum, objective
 
-LOSSES = ["logistic", "squared", "huber"]
+LOSSES = [
+    "logistic",
+    pytest.param("squared", marks=pytest.mark.slow),
+    pytest.param("huber", marks=pytest.mark.slow),
+]
 
 
 @pytest.fixture(autouse=True)
@@ -77,6 +81,7 @@ def wide():
     return x, z
 
 
+@pytest.mark.slow
 def test_coefficients_are_those_of_lasso():
     x, z = wide()
     fit = linear.greedy_coordinate(
@@ -89,6 +94,7 @@ def test_coefficients_are_those_of_lasso():
     assert fit.num_passes <= 10
 
 
+@pytest.mark.slow
 def test_coefficients_are_those_of_liblinear():
     x, z = wide()
     y, l1 = np.sign(z), 0.05
@@ -107,9 +113,15 @@ def test_working_sets_hold_the_support_and_then_the_largest_violations():
     problem = linear.problem(x, z, loss="squared", l1=0.1)
     rng = np.random.default_rng(1)
     w = jnp.asarray(rng.standard_normal(200) * (rng.uniform(size=200) < 0.1))
-    place = greedy._arrived(problem, w, jnp.zeros(()), True)
+
+    @jax.jit
+    def sets():
+        place = greedy._arrived(problem, w, jnp.zeros(()), True)
+        pair = (greedy._working_set(problem, place, size) for size in (40, 5))
+        return *pair, greedy._wanted(problem, place)
+
+    found, few, wanted = map(np.asarray, sets())
     support = np.flatnonzero(w)
-    found = np.asarray(greedy._working_set(problem, place, 40))
     assert len(set(found)) == 40 and set(support) <= set(found)
     _, gradient = objective(np.append(w, 0.0), x, z, "squared")
     violations = np.maximum(abs(gradient[:-1]) - 0.1, 0)
@@ -117,9 +129,8 @@ def test_working_sets_hold_the_support_and_then_the_largest_violations():
     others = np.argsort(-violations)[: 40 - len(support)]
     assert set(found) == set(support) | set(others)
     # Half as many again, since more than these violate the condition.
-    assert greedy._wanted(problem, place) == len(support) + len(support) // 2
+    assert wanted == len(support) + len(support) // 2
     # Too many for the set: those of the largest violation, whichever they are.
-    few = np.asarray(greedy._working_set(problem, place, 5))
     w = np.asarray(w)
     beside = abs(gradient[:-1] + 0.1 * np.sign(w))
     violations = np.where(w == 0, np.maximum(abs(gradient[:-1]) - 0.1, 0), beside)
@@ -146,8 +157,8 @@ def test_sets_grow_as_far_as_they_must_and_the_minimum_is_the_same(l1, monkeypat
     x, z = wide()
     problem = linear.problem(x[:, :20], z, loss="squared", l1=l1, l2=0.1)
     whole = linear.greedy_coordinate(problem, tolerance=1e-10)
-    monkeypatch.setattr(greedy, "_FIRST_SIZE", 2)
-    monkeypatch.setattr(greedy, "_SIZES", (4, 5, 6, 7))
+    monkeypatch.setattr(greedy, "_FIRST_SIZE", 3)
+    monkeypatch.setattr(greedy, "_SIZES", (6,))
     grown = linear.greedy_coordinate(problem, tolerance=1e-10)
     inside = jax.jit(linear.greedy_coordinate, static_argnames="tolerance")(
         problem, tolerance=1e-10
@@ -157,6 +168,7 @@ def test_sets_grow_as_far_as_they_must_and_the_minimum_is_the_same(l1, monkeypat
     np.testing.assert_allclose(inside.coefficients, whole.coefficients, atol=1e-8)
 
 
+@pytest.mark.slow
 def test_where_the_largest_set_is_too_small_its_members_take_turns(monkeypatch):
     monkeypatch.setattr(greedy, "_LARGEST", 3)
     x, y = data("logistic")
@@ -177,6 +189,7 @@ def test_features_far_from_0_cost_no_passes():
     assert far.converged and far.num_passes <= near.num_passes + 2
 
 
+@pytest.mark.slow
 def test_columns_that_are_constant_or_twice_there_do_no_harm():
     x, y = data("logistic")
     plain = linear.greedy_coordinate(linear.problem(x[:, :2], y, loss="logistic"))
@@ -186,6 +199,7 @@ def test_columns_that_are_constant_or_twice_there_do_no_harm():
     np.testing.assert_allclose(fit.objective, plain.objective, rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_penalties_can_be_mapped_over():
     x, y = data("logistic")
 

@@ -32,7 +32,7 @@ def solved(solver="owl_qn", loss="logistic", l2=0.05, l1=0.0, weights=None, **gi
     ("solver", "loss"),
     [
         ("owl_qn", "logistic"),
-        ("fista", "logistic"),
+        pytest.param("fista", "logistic", marks=pytest.mark.slow),
         pytest.param("owl_qn", "huber", marks=pytest.mark.slow),
         pytest.param("fista", "huber", marks=pytest.mark.slow),
         pytest.param("owl_qn", "squared", marks=pytest.mark.slow),
@@ -49,7 +49,9 @@ def test_the_minimum_is_that_of_scipy(solver, loss):
     np.testing.assert_allclose(fit.optimality, abs(gradient).max(), atol=1e-12)
 
 
-@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize(
+    "solver", ["owl_qn", pytest.param("fista", marks=pytest.mark.slow)]
+)
 def test_with_l1_the_subgradient_contains_0_and_the_intercept_is_free(solver):
     x, y = data("logistic")
     l1 = 0.1
@@ -71,16 +73,14 @@ def test_weights_count_as_repeated_rows_and_0_as_none():
     np.testing.assert_allclose(params(solved(weights=weights)), wanted, atol=1e-8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("solver", "optimizer"),
     [
         ("owl_qn", optaxls.owl_qn),
-        pytest.param(
-            "fista",
-            lambda weight: optaxls.fista(optaxls.prox.l1(weight)),
-            marks=pytest.mark.slow,
-        ),
+        ("fista", lambda weight: optaxls.fista(optaxls.prox.l1(weight))),
     ],
+    ids=["owl_qn", "fista"],
 )
 def test_it_is_the_optimizer_under_minimize_pass_by_pass(solver, optimizer):
     x, y = data("logistic")
@@ -99,6 +99,7 @@ def test_it_is_the_optimizer_under_minimize_pass_by_pass(solver, optimizer):
     assert fit.intercept == 0
 
 
+@pytest.mark.slow
 def test_a_run_that_is_too_short_says_so():
     with pytest.warns(RuntimeWarning, match="owl_qn has not converged: after"):
         fit = solved(max_passes=2)
