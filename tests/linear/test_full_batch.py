@@ -10,6 +10,11 @@ from optaxls import linear
 from tests.linear.problems import data, minimum, objective
 
 SOLVERS = {"fista": linear.fista, "owl_qn": linear.owl_qn}
+# Both run the same lines.
+ONE_IS_ENOUGH = [
+    pytest.param("fista", marks=pytest.mark.slow),
+    pytest.param("owl_qn", marks=pytest.mark.long),
+]
 
 
 @pytest.fixture(autouse=True)
@@ -34,9 +39,9 @@ def solved(solver="owl_qn", loss="logistic", l2=0.05, l1=0.0, weights=None, **gi
         ("owl_qn", "logistic"),
         pytest.param("fista", "logistic", marks=pytest.mark.slow),
         pytest.param("owl_qn", "huber", marks=pytest.mark.slow),
-        pytest.param("fista", "huber", marks=pytest.mark.slow),
-        pytest.param("owl_qn", "squared", marks=pytest.mark.slow),
-        pytest.param("fista", "squared", marks=pytest.mark.slow),
+        pytest.param("fista", "huber", marks=pytest.mark.long),
+        pytest.param("owl_qn", "squared", marks=pytest.mark.long),
+        pytest.param("fista", "squared", marks=pytest.mark.long),
     ],
 )
 def test_the_minimum_is_that_of_scipy(solver, loss):
@@ -106,8 +111,7 @@ def test_a_run_that_is_too_short_says_so():
     assert not fit.converged and 2 <= fit.num_passes and fit.optimality > 1e-10
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("solver", ONE_IS_ENOUGH)
 def test_penalties_can_be_mapped_over(solver):
     x, y = data("squared")
 
@@ -127,8 +131,7 @@ def test_penalties_can_be_mapped_over(solver):
         )
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("solver", ONE_IS_ENOUGH)
 def test_a_bad_row_that_only_the_program_sees_gives_nan_and_no_convergence(solver):
     x, y = data("logistic")
 

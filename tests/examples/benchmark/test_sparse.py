@@ -27,8 +27,13 @@ def test_half_of_liblbfgs_evaluations_and_the_known_support(penalty):
     assert np.sum(found.params != 0) == support
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("penalty", KNOWN)
+@pytest.mark.parametrize(
+    "penalty",
+    [
+        pytest.param(0.1, marks=pytest.mark.slow),
+        pytest.param(0.05, marks=pytest.mark.long),
+    ],
+)
 def test_greedy_coordinates_reach_the_known_support_in_ten_passes(penalty):
     with jax.enable_x64(True):
         data = correlated(500, 2000, penalty)
