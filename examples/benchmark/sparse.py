@@ -7,8 +7,9 @@
 The objective is that of benchopt, with the penalty as a share of the smallest one that
 makes all weights 0. Evaluations of the loss with its gradient are counted until the
 objective is within 1e-8 of the least one, as a share of the first distance. Then whole
-solves to that gap are timed after compilation, in a new order every round, beside
-liblinear and, where it is installed, skglm. Close other programs.
+solves to that gap are timed after compilation, in a new order every round: ``owl_qn``,
+``linear.greedy_coordinate``, liblinear and, where it is installed, skglm. Close other
+programs.
 """
 
 import dataclasses
@@ -29,6 +30,7 @@ from sklearn.linear_model import LogisticRegression
 import optaxls
 from examples.common.command_line import read
 from examples.common.errors import UsageError, exit_code
+from optaxls import linear
 
 GAPS = (1e-4, 1e-6, 1e-8, 1e-10)
 WANTED = 1e-8
@@ -176,9 +178,22 @@ def _skglm(data: Data, tolerance: float) -> np.ndarray:
     return model.fit(data.features, data.labels).coef_.ravel()
 
 
-def rivals(data: Data, best: float) -> dict[str, Callable[[], np.ndarray]]:
-    """Other packages' solvers, at the loosest tolerance that reaches the gap."""
-    solvers = {"liblinear": _liblinear}
+def _greedy(problem: linear.Problem, data: Data, tolerance: float) -> np.ndarray:
+    del data
+    return np.asarray(
+        linear.greedy_coordinate(problem, tolerance=tolerance).coefficients
+    )
+
+
+def whole_solvers(data: Data, best: float) -> dict[str, Callable[[], np.ndarray]]:
+    """From data to weights, at the loosest tolerance that reaches the gap."""
+    problem = linear.problem(
+        data.features, data.labels, loss="logistic", l1=data.weight, intercept=False
+    )
+    solvers: dict[str, Callable[[Data, float], np.ndarray]] = {
+        "linear.greedy_coordinate": functools.partial(_greedy, problem),
+        "liblinear": _liblinear,
+    }
     if importlib.util.find_spec("skglm") is not None:
         solvers["skglm"] = _skglm
     limit = best + WANTED * (np.log(2) - best)
@@ -220,12 +235,12 @@ def compare(settings: Settings) -> dict[str, float]:
     assert reached is not None
     ours = jax.jit(functools.partial(fit, optaxls.owl_qn(data.weight), reached[0]))
     arrays = jnp.asarray(data.features), jnp.asarray(data.labels)
-    others = rivals(data, best)
+    others = whole_solvers(data, best)
     support = runs["owl_qn (PSSgb)"].params != 0
     for name, solve in others.items():
         differs = int(np.sum((solve() != 0) != support))
         print(f"{name}: {differs} weights are 0 for one of the two only")
-    solvers = {"optaxls": lambda: ours(*arrays).params, **others}
+    solvers = {"owl_qn": lambda: ours(*arrays).params, **others}
     seconds = timed(solvers, rounds)
     for name, found in seconds.items():
         print(f"{name}: {found:.4f} s to a gap of {WANTED:g}")

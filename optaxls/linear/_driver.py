@@ -8,13 +8,18 @@ import jax
 import jax.numpy as jnp
 from jax.core import Tracer
 
+from optaxls._core import checks
+from optaxls.linear._losses import LOSSES
 from optaxls.linear.fits import Fit
+from optaxls.linear.problems import Problem
 
 # Passes in a row without a smaller residual. Only rounding makes that many.
 _MOST_STALLED = 100
 
 
-class _Progress(NamedTuple):
+class Progress(NamedTuple):
+    """Where a solver is; ``num_stalled`` passes did not lower the residual."""
+
     state: Any
     optimality: jax.Array
     least: jax.Array
@@ -22,28 +27,38 @@ class _Progress(NamedTuple):
     num_stalled: jax.Array
 
 
+def begun(state: Any, optimality: jax.Array) -> Progress:
+    """Before the first pass; ``optimality`` is that of the start."""
+    none = jnp.zeros((), jnp.int32)
+    return Progress(state, optimality, optimality, none, none)
+
+
+def goes_on(progress: Progress, tolerance: Any, max_passes: Any) -> jax.Array:
+    """Whether another pass is wanted, and may help."""
+    far = ~(progress.optimality <= tolerance) & ~jnp.isnan(progress.optimality)
+    useful = progress.num_stalled < _MOST_STALLED
+    return far & useful & (progress.num_passes < max_passes)
+
+
 def repeated(
     advance: Callable[[Any, jax.Array], tuple[Any, jax.Array]],
-    state: Any,
-    optimality: jax.Array,
+    progress: Progress,
     tolerance: Any,
     max_passes: Any,
-) -> tuple[Any, jax.Array]:
+    fits: Callable[[Any], jax.Array] = lambda state: jnp.ones((), bool),
+) -> Progress:
     """Calls ``advance(state, number of the pass) -> (state, optimality)`` until done.
 
-    Returns the last state and the number of passes. ``optimality`` is that of the
-    start.
+    It also ends before a pass from a state that does not fit ``advance``.
     """
 
-    def goes_on(progress: _Progress) -> jax.Array:
-        far = ~(progress.optimality <= tolerance) & ~jnp.isnan(progress.optimality)
-        useful = progress.num_stalled < _MOST_STALLED
-        return far & useful & (progress.num_passes < max_passes)
+    def wanted(progress: Progress) -> jax.Array:
+        return goes_on(progress, tolerance, max_passes) & fits(progress.state)
 
-    def body(progress: _Progress) -> _Progress:
+    def body(progress: Progress) -> Progress:
         state, optimality = advance(progress.state, progress.num_passes)
         lower = optimality < progress.least
-        return _Progress(
+        return Progress(
             state,
             optimality,
             jnp.minimum(progress.least, optimality),
@@ -51,10 +66,20 @@ def repeated(
             jnp.where(lower, 0, progress.num_stalled + 1),
         )
 
-    none = jnp.zeros((), jnp.int32)
-    start = _Progress(state, optimality, optimality, none, none)
-    end = jax.lax.while_loop(goes_on, body, start)
-    return end.state, end.num_passes
+    return jax.lax.while_loop(wanted, body, progress)
+
+
+def require_solvable(name: str, problem: Any, tolerance: Any, max_passes: Any) -> None:
+    """Raises if a solver that follows gradients cannot take these arguments."""
+    if not isinstance(problem, Problem):
+        raise TypeError(f"problem must be made by linear.problem, got {problem!r}")
+    if not LOSSES[problem.loss].curvature < float("inf"):
+        raise ValueError(
+            f"{name} cannot minimise the {problem.loss} loss: its gradient jumps at "
+            "the kink, so no step size is short enough. Use loss='logistic'"
+        )
+    checks.require("tolerance", tolerance, "[0, inf)")
+    checks.require_integer("max_passes", max_passes, 1)
 
 
 def reported(name: str, fit: Fit, tolerance: Any) -> Fit:

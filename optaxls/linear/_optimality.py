@@ -41,8 +41,18 @@ class Point(NamedTuple):
     optimality: jax.Array
 
 
-def evaluated(problem: Problem, coefficients: jax.Array, intercept: jax.Array) -> Point:
-    """Evaluates objective and residual on all examples."""
+class Slopes(NamedTuple):
+    """Predictions ``(n,)``, and the gradient of the mean loss without penalties."""
+
+    predictions: jax.Array
+    coefficients: jax.Array
+    intercept: jax.Array
+
+
+def evaluated_with_slopes(
+    problem: Problem, coefficients: jax.Array, intercept: jax.Array
+) -> tuple[Point, Slopes]:
+    """Evaluates objective and residual on all examples, and what these follow from."""
     loss = LOSSES[problem.loss]
     predictions = problem.features @ coefficients + intercept
     losses = problem.weights * loss.value(predictions, problem.targets)
@@ -51,5 +61,11 @@ def evaluated(problem: Problem, coefficients: jax.Array, intercept: jax.Array) -
     penalty = 0.5 * problem.l2 * jnp.sum(coefficients**2)
     penalty += problem.l1 * jnp.sum(jnp.abs(coefficients))
     gradient = slopes @ problem.features / size
-    far = residual(problem, coefficients, gradient, jnp.mean(slopes))
-    return Point(jnp.mean(losses) + penalty, far)
+    found = Slopes(predictions, gradient, jnp.mean(slopes))
+    far = residual(problem, coefficients, found.coefficients, found.intercept)
+    return Point(jnp.mean(losses) + penalty, far), found
+
+
+def evaluated(problem: Problem, coefficients: jax.Array, intercept: jax.Array) -> Point:
+    """Evaluates objective and residual on all examples."""
+    return evaluated_with_slopes(problem, coefficients, intercept)[0]

@@ -73,13 +73,12 @@ def _solved(
 
     table = steps.first_table(setting, constant)
     begin = evaluated(problem, *as_given(rows, table.params))
-    table, num_passes = _driver.repeated(
-        advance, table, begin.optimality, tolerance, max_passes
-    )
-    coefficients, intercept = as_given(rows, table.params)
+    start = _driver.begun(table, begin.optimality)
+    progress = _driver.repeated(advance, start, tolerance, max_passes)
+    coefficients, intercept = as_given(rows, progress.state.params)
     end = evaluated(problem, coefficients, intercept)
     converged = end.optimality <= tolerance
-    return Fit(coefficients, intercept, *end, num_passes, converged)
+    return Fit(coefficients, intercept, *end, progress.num_passes, converged)
 
 
 def _solve(
@@ -94,15 +93,7 @@ def _solve(
     initial_lipschitz: Any,
 ) -> Fit:
     """Checks the arguments, runs the compiled program, and warns after it."""
-    if not isinstance(problem, Problem):
-        raise TypeError(f"problem must be made by linear.problem, got {problem!r}")
-    if not LOSSES[problem.loss].curvature < float("inf"):
-        raise ValueError(
-            f"{name} cannot minimise the {problem.loss} loss: its gradient jumps at "
-            "the kink, so no step size is short enough. Use loss='logistic'"
-        )
-    checks.require("tolerance", tolerance, "[0, inf)")
-    checks.require_integer("max_passes", max_passes, 1)
+    _driver.require_solvable(name, problem, tolerance, max_passes)
     checks.require_integer("batch_size", batch_size, 1)
     checks.require_choice("sampling", sampling, ("lipschitz", "uniform"))
     for argument, value in {

@@ -7,6 +7,7 @@ import pytest
 import optaxls
 from examples.benchmark import sparse
 from examples.benchmark.sparse import GAPS, at_gaps, correlated, count, objective
+from optaxls import linear
 
 # Evaluations of liblbfgs to 1e-8, and the weights that are not 0, both by skglm.
 KNOWN = {0.1: (91, 269), 0.05: (142, 291)}
@@ -24,6 +25,24 @@ def test_half_of_liblbfgs_evaluations_and_the_known_support(penalty):
     evaluations, support = KNOWN[penalty]
     assert wanted[1] <= evaluations / 2
     assert np.sum(found.params != 0) == support
+
+
+@pytest.mark.parametrize(
+    "penalty",
+    [
+        pytest.param(0.1, marks=pytest.mark.slow),
+        pytest.param(0.05, marks=pytest.mark.long),
+    ],
+)
+def test_greedy_coordinates_reach_the_known_support_in_ten_passes(penalty):
+    with jax.enable_x64(True):
+        data = correlated(500, 2000, penalty)
+        problem = linear.problem(
+            data.features, data.labels, loss="logistic", l1=data.weight, intercept=False
+        )
+        fit = linear.greedy_coordinate(problem, tolerance=1e-8)
+    assert fit.converged and fit.num_passes <= 10
+    assert np.sum(np.asarray(fit.coefficients) != 0) == KNOWN[penalty][1]
 
 
 @pytest.mark.long
