@@ -3,10 +3,11 @@
     python -m examples.benchmark.calibration
     python -m examples.benchmark.calibration --quick --out runs/calibration
 
-Some rows validate, others test. Each method has four settings, all with a cosine and
-with as many gradients. The one with the least validation loss, on average over the
-seeds, is told. Nobody stops early. IVON predicts by the mean of the probabilities at 64
-samples of its posterior, whose ``ess`` is the number of labels that are trained on.
+Each seed has its own rows to train, validate and test. Each method has four settings,
+all with a cosine and with as many gradients. The one with the least validation loss, on
+average over the seeds, is told. Nobody stops early. IVON predicts by the mean of the
+probabilities at 64 samples of its posterior, whose ``ess`` is the number of labels that
+are trained on.
 """
 
 import dataclasses
@@ -42,10 +43,10 @@ class Settings:
     """Compare the calibration of IVON and Adam."""
 
     seeds: int = 3
-    """Runs of each setting: initial params, batches and noise."""
+    """Runs of each setting: rows, initial params, batches and noise."""
     quick: bool = False
     """A twentieth of the steps, two settings, one seed."""
-    tasks: str = "digits,words"
+    tasks: str = "digits,few_digits,words"
     """Names of tasks, separated by commas."""
     out: Path = Path("runs/calibration")
     """Directory of the table and of the reliability diagram."""
@@ -53,6 +54,8 @@ class Settings:
 
 class Task(NamedTuple):
     """A model with its data: inputs and labels to train, validate and test.
+
+    The data have a leading axis of seeds.
 
     Attributes:
         grids: the settings of each method. Adam: the learning rate; AdamW: it and the
@@ -81,38 +84,64 @@ class Method(NamedTuple):
     samples: int
 
 
-def digits() -> Task:
-    """Half of scikit-learn's digits, in an order that is always the same."""
+def _stacked(splits: Sequence[Sequence[tuple[np.ndarray, np.ndarray]]]) -> Any:
+    """The parts of a task: inputs and labels, each with a leading axis of seeds."""
+    return jax.tree.map(lambda *seeds: np.stack(seeds), *splits)
+
+
+def _digits(seeds: int, train_rows: int) -> Any:
+    """Scikit-learn's digits; those not trained on validate and test by halves."""
     x, y = datasets.load_digits(return_X_y=True)
-    order = np.random.default_rng(0).permutation(len(y))
-    x, y = x[order].astype(np.float32) / 16, y[order].astype(np.int32)
-    train, valid, test = np.split(np.arange(len(y)), [897, 1347])
-    parts = [(x[rows], y[rows]) for rows in (train, valid, test)]
+    x, y = x.astype(np.float32) / 16, y.astype(np.int32)
+    splits = []
+    for seed in range(seeds):
+        order = np.random.default_rng(seed).permutation(len(y))
+        split = np.split(order, [train_rows, (train_rows + len(y)) // 2])
+        splits.append([(x[rows], y[rows]) for rows in split])
+    return _stacked(splits)
+
+
+def digits(seeds: int) -> Task:
+    """Half of the digits train."""
     grids = {
         "Adam": [(rate,) for rate in (1e-3, 3e-3, 1e-2, 3e-2)],
         "AdamW": list(itertools.product((1e-2, 3e-2), (0.03, 0.1))),
         "IVON": list(itertools.product((1.0, 2.0), (0.5, 1.0))),
     }
+    parts = _digits(seeds, 897)
     return Task(MLP((128, 128, 10)), *parts, 64, 75, grids, 0.3, float("inf"))
 
 
-def words() -> Task:
+def few_digits(seeds: int) -> Task:
+    """200 digits train."""
+    grids = {
+        "Adam": [(rate,) for rate in (1e-3, 3e-3, 1e-2, 3e-2)],
+        "AdamW": list(itertools.product((1e-2, 3e-2), (0.1, 0.3))),
+        "IVON": list(itertools.product((1.0, 2.0), (1.0, 3.0))),
+    }
+    parts = _digits(seeds, 200)
+    return Task(MLP((128, 128, 10)), *parts, 40, 150, grids, 0.3, float("inf"))
+
+
+def words(seeds: int) -> Task:
     """The next word of Python's help, of which little is read: one block of attention.
 
-    2000 of 5469 rows train, so that Adam fits too much, and a run takes half a minute.
+    2000 of 5469 rows train, so that Adam fits too much and a run is short.
     """
     corpus = texts.load(WORDS, 12)
-    order = np.random.default_rng(0).permutation(len(corpus.test))
-    valid, test = np.array_split(corpus.test[order], 2)
-    split = corpus.train[:TRAIN_ROWS], valid, test
-    parts = [(rows[:, :-1], rows[:, 1:]) for rows in split]
+    splits = []
+    for seed in range(seeds):
+        rng = np.random.default_rng(seed)
+        train = rng.permutation(corpus.train)[:TRAIN_ROWS]
+        held_out = np.array_split(rng.permutation(corpus.test), 2)
+        splits.append([(rows[:, :-1], rows[:, 1:]) for rows in (train, *held_out)])
     model = TextAttention(WORDS, 48, tied=True)
     grids = {
         "Adam": [(rate,) for rate in (3e-4, 1e-3, 3e-3, 1e-2)],
         "AdamW": list(itertools.product((3e-3, 1e-2), (0.3, 1.0))),
         "IVON": list(itertools.product((5.0, 10.0), (0.01, 0.02))),
     }
-    return Task(model, *parts, 32, 20, grids, 10.0, 0.03)
+    return Task(model, *_stacked(splits), 32, 20, grids, 10.0, 0.03)
 
 
 def _cosine(steps: int, rate: Any) -> optax.Schedule:
@@ -127,13 +156,13 @@ def _adam(task: Task, steps: int, key: Any, rate: Any, decay: Any = 0.0) -> Any:
 
 def _ivon(task: Task, steps: int, key: Any, rate: Any, first: Any) -> Any:
     return optaxls.ivon(
-        ess=task.train[1].size, prior_precision=task.prior_precision,
+        ess=task.train[1][0].size, prior_precision=task.prior_precision,
         learning_rate=_cosine(steps, rate), hessian_init=first,
         clip_radius=task.clip_radius, key=key,
     )  # fmt: skip
 
 
-TASKS = {"digits": digits, "words": words}
+TASKS = {"digits": digits, "few_digits": few_digits, "words": words}
 METHODS = {"Adam": Method(_adam, 0), "AdamW": Method(_adam, 0)}
 METHODS["IVON"] = Method(_ivon, SAMPLES)
 
@@ -161,11 +190,11 @@ def _probabilities(task: Task, points: Any, x: np.ndarray) -> jax.Array:
 
 
 def _trainer(task: Task, method: Method, steps: int) -> Callable[..., Any]:
-    """``(seed, batches, *setting) -> probabilities`` for validation and test rows."""
+    """``(keys, batches, parts, *setting) -> [probabilities to validate, to test]``."""
     loss = functools.partial(_loss, task)
-    x, y = map(jnp.asarray, task.train)
 
-    def train(key: jax.Array, batches: jax.Array, *setting: Any) -> Any:
+    def train(key: jax.Array, batches: jax.Array, parts: Any, *setting: Any) -> Any:
+        (x, y), *held_out = parts
         params = task.model.init(key, x[:1])
         optimizer = method.make(task, steps, key, *setting)
         make = optaxls.make_vi_step if method.samples else optaxls.make_step
@@ -179,10 +208,10 @@ def _trainer(task: Task, method: Method, steps: int) -> Callable[..., Any]:
         points = jax.tree.map(lambda w: w[None], params)
         if method.samples:
             points = optaxls.posterior_sample(state, params, method.samples)
-        return [_probabilities(task, points, p[0]) for p in (task.valid, task.test)]
+        return [_probabilities(task, points, inputs) for inputs, _ in held_out]
 
-    def train_all(keys: jax.Array, orders: jax.Array, *setting: Any) -> Any:
-        return jax.vmap(lambda *one: train(*one, *setting))(keys, orders)
+    def train_all(keys: Any, batches: Any, parts: Any, *setting: Any) -> Any:
+        return jax.vmap(lambda *seed: train(*seed, *setting))(keys, batches, parts)
 
     return jax.jit(train_all)
 
@@ -190,30 +219,33 @@ def _trainer(task: Task, method: Method, steps: int) -> Callable[..., Any]:
 def _race(task: Task, name: str, settings: Settings) -> Row:
     """The runs of one method on one task: the best setting, scored on the test rows."""
     epochs = max(task.epochs // 20, 1) if settings.quick else task.epochs
-    seeds = 1 if settings.quick else settings.seeds
-    orders = [
-        epochs_of(len(task.train[0]), task.batch_size, epochs, seed)
-        for seed in range(seeds)
-    ]
+    seeds, size = task.train[1].shape[:2]
+    orders = [epochs_of(size, task.batch_size, epochs, seed) for seed in range(seeds)]
     batches = jnp.asarray(np.stack(orders))
     keys = jax.random.split(jax.random.key(1), seeds)
     run = _trainer(task, METHODS[name], batches.shape[1])
+    parts = jax.tree.map(jnp.asarray, (task.train, task.valid, task.test))
     found, grid = {}, task.grids[name]
     for setting in grid[:2] if settings.quick else grid:
-        valid, test = run(keys, batches, *setting)
-        losses = [scores(p, task.valid[1]).loss for p in np.asarray(valid)]
-        loss = float(np.mean(losses))
+        told = [
+            [scores(*pair) for pair in zip(np.asarray(p), part[1], strict=True)]
+            for p, part in zip(
+                run(keys, batches, parts, *setting), parts[1:], strict=True
+            )
+        ]
+        loss = float(np.mean([one.loss for one in told[0]]))
         print(f"  {setting}: validation loss {loss:.4f}", file=sys.stderr, flush=True)
-        found[setting] = loss if np.isfinite(loss) else np.inf, np.asarray(test)
+        found[setting] = loss if np.isfinite(loss) else np.inf, tuple(told[1])
     best = min(found, key=lambda setting: found[setting][0])
-    return Row(best, tuple(scores(p, task.test[1]) for p in found[best][1]))
+    return Row(best, found[best][1])
 
 
 def run(settings: Settings) -> dict[str, dict[str, Row]]:
     """Trains all, writes table and diagram."""
     found: dict[str, dict[str, Row]] = {}
     for name in settings.tasks.split(","):
-        task, found[name] = TASKS[name](), {}
+        task = TASKS[name](1 if settings.quick else settings.seeds)
+        found[name] = {}
         for method in METHODS:
             print(f"{name}, {method}", file=sys.stderr, flush=True)
             found[name][method] = _race(task, method, settings)
