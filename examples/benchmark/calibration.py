@@ -34,6 +34,10 @@ from examples.common.command_line import read
 from examples.common.errors import exit_code
 from examples.common.shuffling import epochs_of
 
+# Inputs and labels; then those to train, to validate and to test.
+Pair = tuple[np.ndarray, np.ndarray]
+Parts = tuple[Pair, Pair, Pair]
+
 SAMPLES = 64
 WORDS, TRAIN_ROWS = 500, 2000
 
@@ -84,12 +88,12 @@ class Method(NamedTuple):
     samples: int
 
 
-def _stacked(splits: Sequence[Sequence[tuple[np.ndarray, np.ndarray]]]) -> Any:
+def _stacked(splits: Sequence[Any]) -> Parts:
     """The parts of a task: inputs and labels, each with a leading axis of seeds."""
     return jax.tree.map(lambda *seeds: np.stack(seeds), *splits)
 
 
-def _digits(seeds: int, train_rows: int) -> Any:
+def _digits(seeds: int, train_rows: int) -> Parts:
     """Scikit-learn's digits; those not trained on validate and test by halves."""
     x, y = datasets.load_digits(return_X_y=True)
     x, y = x.astype(np.float32) / 16, y.astype(np.int32)
