@@ -75,8 +75,9 @@ def table(found: Mapping[str, Mapping[str, Row]]) -> str:
         "# Calibration",
         "",
         "Test rows; mean over the seeds, with the least and the largest. The setting is"
-        " the one with the least validation loss: the learning rate, and for IVON the"
-        " first curvature. `python -m examples.benchmark.calibration`",
+        " the one of four with the least validation loss: the learning rate, for AdamW"
+        " with the weight decay, for IVON with the first curvature."
+        " `python -m examples.benchmark.calibration`",
         "",
         "| task | method | setting | loss | error | calibration error |",
         "|---|---|---|---|---|---|",

@@ -175,6 +175,56 @@ def test_predictions_are_those_of_the_exact_posterior():
     assert np.abs(ours - exact).mean() < np.abs(plug_in - exact).mean() / 2
 
 
+@pytest.mark.slow
+def test_predictions_are_those_of_nuts():
+    """Logistic regression in five dimensions, by blackjax and by both rules."""
+    blackjax = pytest.importorskip("blackjax")
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((100, 5))
+    likely = 1 / (1 + np.exp(-x @ [0.5, 1.5, -1.0, 0.5, 0.0]))
+    y = np.where(rng.random(100) < likely, 1.0, -1.0)
+    at = rng.standard_normal((40, 5)) * 2
+
+    def mean_loss(w):
+        return jnp.mean(jnp.logaddexp(0.0, -y * (x @ w)))
+
+    def log_density(w):
+        return -100 * mean_loss(w) - w @ w / 2
+
+    def predicted(samples):
+        return 1 / (1 + np.exp(-np.asarray(samples) @ at.T))
+
+    # Steps of half a standard deviation of the posterior.
+    kernel = blackjax.nuts(log_density, 0.5, 0.08 * np.ones(5))
+
+    def drawn(state, key):
+        state, _ = kernel.step(key, state)
+        return state, state.position
+
+    keys = jax.random.split(jax.random.key(0), 3100)
+    walk = jax.jit(lambda state: jax.lax.scan(drawn, state, keys)[1])
+    nuts = predicted(walk(kernel.init(jnp.zeros(5)))[100:])
+    # Draws depend on one another: the error is that of means of a hundred in turn.
+    error = nuts.reshape(30, 100, 40).mean(1).std(0, ddof=1) / np.sqrt(30)
+
+    for name in ("von", "iblr"):
+        optimizer = getattr(optaxls, name)(
+            ess=100, learning_rate=lambda count: 1 / (1 + count / 4)
+        )
+        step = jax.jit(optaxls.make_vi_step(mean_loss, optimizer, num_samples=32))
+        w = jnp.zeros(5)
+        state = optimizer.init(w)
+        for _ in range(200):
+            w, state, *_ = step(w, state)
+        ours = predicted(optaxls.posterior_sample(state, w, 4000, key=5))
+        own = ours.std(0) / np.sqrt(4000)
+        gap = np.abs(ours.mean(0) - nuts.mean(0))
+        # 0.005 is for the noise of the steps and a posterior that is not a Gaussian.
+        assert np.all(gap < 3 * np.hypot(error, own) + 0.005), name
+        plug_in = np.abs(predicted(w[None])[0] - nuts.mean(0))
+        assert gap.mean() < plug_in.mean() / 5, name
+
+
 def test_large_models_are_refused_with_the_bytes():
     optimizer = optaxls.von(ess=10)
     with pytest.raises(ValueError, match=r"von: .*20000 params needs 8000000000 bytes"):
