@@ -19,7 +19,7 @@ for fault in (*NON_FINITE.values(), *FAILED_SEARCH.values(), Fault(1e3, 1e3, 1e3
 
 
 @pytest.mark.slow(one_in=3)
-@rows("sls", "ponos", "auto", among=SINGLE)
+@rows("sls", "ponos", "salsa", among=SINGLE)
 def test_the_trial_value_is_the_loss_after_the_step_or_not_known(name):
     for fault, record in zip(FAULTS, problems.run(name, FAULTS), strict=True):
         state = record["state"]
