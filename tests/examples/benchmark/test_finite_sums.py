@@ -37,7 +37,7 @@ def test_scikit_learn_solves_the_same_problem():
     np.testing.assert_allclose(value, finite_sums_solvers.least(data), rtol=1e-8)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_command_writes_its_numbers(tmp_path):
     out = tmp_path / "out"
     assert finite_sums.main(["--quick", "--out", str(out)]) == 0

@@ -17,7 +17,7 @@ from examples.talk.acceleration import (
 from tests.examples.talk.checks import assert_reproduces
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_inequalities_of_the_recipe_hold():
     claim = acceleration.measure()
     between, diverges = "in [2.5, 5.5]", "diverges (loss × 1e6 or more)"

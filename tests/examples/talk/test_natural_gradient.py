@@ -9,7 +9,7 @@ from examples.talk import natural_gradient
 from tests.examples.talk.checks import assert_reproduces
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_inequalities_of_the_recipe_hold():
     claim = natural_gradient.measure()
     assert_reproduces(claim, ["≤ 25", "≤ 8", "≥ 100", "≥ 0.02", "≤ 0"])

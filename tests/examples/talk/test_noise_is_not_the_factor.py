@@ -17,11 +17,11 @@ def claim():
     return script.measure()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_every_inequality_holds(claim):
     assert_holds(claim, LIMITS)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_no_best_step_lies_at_the_end_of_its_grid(claim):
     assert "nowhere" in claim.findings[-1]

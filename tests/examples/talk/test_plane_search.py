@@ -9,7 +9,7 @@ from examples.talk import plane_search
 from tests.examples.talk.checks import assert_reproduces
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_inequalities_of_the_recipe_hold():
     claim = plane_search.measure()
     assert_reproduces(claim, ["≤ 0.5", "≤ 0.35", "≤ 1.25", "≤ 0.001", "≤ 1.1"])

@@ -9,7 +9,7 @@ from examples.talk.second_order import contractions, drawn, log_cosh
 from tests.examples.talk.checks import assert_reproduces
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_inequalities_of_the_recipe_hold():
     claim = second_order.measure()
     assert_reproduces(claim, ["≤ 1e-06", "≤ 1e-06", "≤ 1e-06", "≤ 0.2"])

@@ -10,7 +10,7 @@ LIMITS = {
 }
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_every_inequality_holds():
     claim = script.measure()
     assert_holds(claim, LIMITS)

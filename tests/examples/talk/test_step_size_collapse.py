@@ -35,7 +35,7 @@ def test_the_last_tenth_of_a_course_is_what_counts():
     assert course.last_trials == 1
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_claim_holds():
     claim = script.measure()
     assert [(check.statement, check.held) for check in claim.checks] == [
