@@ -22,17 +22,8 @@ KINDS = (
     "spectral",
 )
 # One of each family: what jit, vmap, scan and grad make of its step. CI runs the first
-# eight, and those that a test wants quick; the others are long.
-IN_CI = (
-    "sls",
-    "ponos",
-    "adam_sls_momentum",
-    "auto",
-    "stochastic_lbfgs",
-    "sag",
-    "ivon",
-    "prox_sgd",
-)
+# five, and those that a test wants quick; the others are long.
+IN_CI = ("ponos", "auto", "stochastic_lbfgs", "sag", "prox_sgd")
 FAMILIES = dict.fromkeys(
     (*IN_CI, *KINDS, "lbfgs", "heavy_ball", "accelerated_search", "owl_qn")
 )

@@ -10,7 +10,7 @@ import optaxls
 from tests import problems
 from tests.compilations import compilations
 from tests.problems import GOOD, RULES, Fault, quadratic, quadratic_params
-from tests.rows import KINDS, each_kind, every_row, programs, rows
+from tests.rows import KINDS, each_kind, every_row, programs
 
 
 def arguments(params, loss=quadratic):
@@ -65,12 +65,12 @@ def traced_step(optimizer, params, state, loss=quadratic):
     return jax.eval_shape(step, params, state)
 
 
-# All dtypes for a row of each kind; for the others one dtype, the rest slow.
+# All dtypes for a row of each kind; for the others one dtype, the rest long.
 TYPED = [
     pytest.param(
         name,
         kind,
-        marks=() if name in KINDS or kind == "bfloat16" else pytest.mark.slow,
+        marks=() if name in KINDS or kind == "bfloat16" else pytest.mark.long,
     )
     for name in RULES
     for kind in DTYPES
@@ -173,7 +173,7 @@ def test_a_missing_argument_is_named_with_the_rule_and_the_cure(name):
         assert "make_step" in message
 
 
-@rows(*KINDS)
+@each_kind
 def test_only_what_a_rule_uses_is_needed_and_the_rest_is_ignored(name):
     case = RULES[name]
     optimizer, params = case.make(), quadratic_params()
@@ -201,7 +201,7 @@ def test_inject_hyperparams_changes_nothing(name):
     assert optaxls.metrics(state)["num_trials"] == plain[-1]["num_trials"]
 
 
-@rows(*KINDS)
+@each_kind
 def test_no_step_after_the_first_compiles_anything(name):
     problems.run(name, [GOOD])
     _, update = problems.compiled(name)

@@ -279,7 +279,7 @@ def test_a_non_finite_batch_changes_nothing_and_is_forgotten(name, fault):
     assert_recovered(name, after)
 
 
-@pytest.mark.slow
+@pytest.mark.slow(one_in=3)
 @pytest.mark.parametrize("fault", FAILED_SEARCH)
 @pytest.mark.parametrize("name", SEARCHING)
 def test_a_failed_search_is_recovered_from(name, fault):

@@ -129,6 +129,7 @@ def test_a_step_is_feasible_tells_the_truth_and_descends(name, search, condition
         check_step(name, search, condition, [0.2, -0.4, 0.3], [1.0, -2.0, 0.1], first)
 
 
+@pytest.mark.slow(one_in=4)
 @pytest.mark.parametrize(("name", "search", "condition"), RUNS)
 def test_steps_of_zero_and_bad_numbers_are_zeros(name, search, condition):
     """Also from outside of the set, onto which a projection would move by itself."""

@@ -237,7 +237,7 @@ CASES = [
 ]
 
 
-@pytest.mark.slow
+@pytest.mark.slow(one_in=2)
 @pytest.mark.parametrize(("name", "combination"), CASES)
 def test_numbers(name, combination):
     """Three steps are those of the NumPy reference, combined by hand."""

@@ -151,7 +151,7 @@ def test_a_size_is_kept_until_two_smaller_ones_would_do():
     assert greedy._chosen(sizes, 3000, 3000) == (2048, 1536, 3000)
 
 
-@pytest.mark.slow
+@pytest.mark.slow(one_in=2)
 @pytest.mark.parametrize("l1", [0.02, 0.0])
 def test_sets_grow_as_far_as_they_must_and_the_minimum_is_the_same(l1, monkeypatch):
     x, z = wide()

@@ -21,7 +21,7 @@ def params(fit):
     return np.append(fit.coefficients, fit.intercept)
 
 
-@pytest.mark.slow
+@pytest.mark.slow(one_in=2)
 @pytest.mark.parametrize(
     ("solver", "loss"),
     [
@@ -51,7 +51,7 @@ def solved(solver="saga", loss="logistic", l2=0.05, l1=0.0, weights=None, **argu
     return SOLVERS[solver](problem, **{"tolerance": 1e-10} | arguments)
 
 
-@pytest.mark.slow
+@pytest.mark.slow(one_in=2)
 @pytest.mark.parametrize(
     "arguments",
     [

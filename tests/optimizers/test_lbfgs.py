@@ -76,7 +76,7 @@ EACH = [
 ]
 
 
-@pytest.mark.slow(one_in=2)
+@pytest.mark.slow(one_in=3)
 @pytest.mark.parametrize("name", EACH)
 def test_evaluations_are_at_most_those_of_scipy_and_a_seventh_more(name):
     with jax.enable_x64(True):

@@ -91,7 +91,7 @@ def test_separable_data_with_a_squared_hinge():
         assert found[name] <= 1e-4 * found["sls"], found
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_tanh_network_that_can_fit_another_one():
     """Measured: 7e-12, 4e-3 and 5e-3 of the loss of SLS."""
     rng = np.random.default_rng(3)

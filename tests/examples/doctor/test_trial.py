@@ -27,7 +27,7 @@ CHOSEN = [
 ]
 
 
-@pytest.mark.slow(one_in=4)
+@pytest.mark.slow(one_in=8)
 @pytest.mark.parametrize("name", CHOSEN[:8])
 def test_estimates_and_regime(name):
     """Without other rules than the one that is measured."""

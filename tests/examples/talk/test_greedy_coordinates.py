@@ -8,7 +8,7 @@ from examples.talk.greedy_coordinates import DAMPING, page_rank, steps_to
 from tests.examples.talk.checks import assert_reproduces
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_inequalities_of_the_recipe_hold():
     claim = greedy_coordinates.measure()
     assert_reproduces(claim, ["≤ 0.6", "≤ 0.35", "≤ 0.1", "≤ 0.2"])

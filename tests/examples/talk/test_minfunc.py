@@ -9,7 +9,7 @@ from examples.talk.minfunc import Run
 from tests.examples.talk.checks import assert_reproduces
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_inequalities_of_the_recipe_hold():
     assert_reproduces(minfunc.measure(), ["≤ 0.2", "≤ 0.02", "≤ 1.15"])
 

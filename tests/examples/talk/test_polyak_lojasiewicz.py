@@ -9,7 +9,7 @@ from examples.talk import polyak_lojasiewicz as pl
 from tests.examples.talk.checks import assert_reproduces
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_inequalities_of_the_recipe_hold():
     assert_reproduces(pl.measure(), 2 * ["≥ 1e-05", "≤ 1", "≤ 1e-09"])
 

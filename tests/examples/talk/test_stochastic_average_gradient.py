@@ -8,7 +8,7 @@ from optaxls import linear
 from tests.examples.talk.checks import assert_reproduces
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_inequalities_of_the_recipe_hold():
     assert_reproduces(talk.measure(), ["≤ 0.1", "≤ 0.001", "≤ 10", "≥ 100"])
 

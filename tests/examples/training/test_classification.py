@@ -75,7 +75,7 @@ TRYING = {
 }
 
 
-@pytest.mark.slow
+@pytest.mark.slow(one_in=3)
 @pytest.mark.parametrize(
     ("model", "optimizer"),
     [

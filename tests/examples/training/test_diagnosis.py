@@ -35,7 +35,7 @@ def test_the_doctor_sees_the_losses_of_the_language_model():
     np.testing.assert_allclose(values.mean(), task.train_loss(params, state), rtol=1e-4)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_command_writes_the_report_and_trains_nothing(command, small_npz):
     arguments = ("--data", small_npz, "--model", "mlp", "--batch-size", "20")
     ended = command(*arguments, "--epochs", "8", "--diagnose", "--out", "sick")

@@ -271,7 +271,7 @@ def test_damaged_checkpoint_is_refused(python, finished):
     assert contents(finished.folder) == before
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_residual_network_with_batch_norm_learns(command, small_npz, tmp_path):
     """Through the same command: its running statistics serve the evaluation."""
     given = ("--data", small_npz, "--model", "resnet", "--epochs", "12")
@@ -284,7 +284,7 @@ def test_a_residual_network_with_batch_norm_learns(command, small_npz, tmp_path)
         assert found["scores"]["test accuracy (%)"] > 70
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_default_run_reaches_the_promised_accuracy(command, tmp_path):
     assert command("--out", "run").code == 0
     numbers = json.loads((tmp_path / "run" / "results.json").read_text())
