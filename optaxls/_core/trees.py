@@ -60,18 +60,50 @@ def inner(left: Any, right: Any, dtype: Any) -> jax.Array:
     return functools.reduce(operator.add, products, jnp.zeros((), dtype))
 
 
+# A longer vector is not added up entry by entry: in float32 the last would be lost.
+_LONGEST = 2**16
+
+
+def _leaf_sums(terms: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
+    """The sum of each term: over the last axis first, so that roundings stay few."""
+    if terms[0].ndim == 1 and terms[0].size > _LONGEST:
+        return tuple(jnp.sum(term, dtype=term.dtype) for term in terms)
+
+    def add(left: Any, right: Any) -> Any:
+        return tuple(a + b for a, b in zip(left, right, strict=True))
+
+    zeros = tuple(jnp.zeros((), term.dtype) for term in terms)
+    last = terms[0].ndim - 1
+    rows = jax.lax.reduce(terms, zeros, add, (last,)) if last >= 0 else terms
+    return jax.lax.reduce(rows, zeros, add, tuple(range(last)))
+
+
+def sums(
+    leaf_terms: Callable[..., tuple[jax.Array, ...]], *trees: Any
+) -> tuple[jax.Array, ...]:
+    """Returns the sums of several terms over all entries, in one pass.
+
+    ``leaf_terms`` gives arrays of the shape of a leaf, from a leaf of each tree. Leaves
+    that cannot be trained are left out. Of sums that are written one by one, XLA stores
+    the terms that they share, and compiles three programs for each.
+    """
+    leaves = list(zip(*map(inexact_leaves, trees), strict=True))
+    nothing = (jnp.zeros(0),) * len(trees)
+    found = [_leaf_sums(leaf_terms(*entries)) for entries in leaves or [nothing]]
+    parts = zip(*found, strict=True)
+    return tuple(functools.reduce(operator.add, part) for part in parts)
+
+
 def inner_and_abs(left: Any, right: Any, dtype: Any) -> tuple[jax.Array, jax.Array]:
     """Returns ``inner`` and the sum of the absolute values of its terms."""
 
     def leaf_terms(a, b):
         product = jnp.asarray(a, jnp.promote_types(dtype, jnp.result_type(a))) * b
-        terms = jnp.real(product)
-        return jnp.sum(terms, dtype=dtype), jnp.sum(jnp.abs(terms), dtype=dtype)
+        terms = jnp.real(product).astype(dtype)
+        return terms, jnp.abs(terms)
 
-    pairs = zip(inexact_leaves(left), inexact_leaves(right), strict=True)
-    sums = [leaf_terms(a, b) for a, b in pairs]
-    zero = jnp.zeros((), dtype)
-    return sum((s for s, _ in sums), zero), sum((a for _, a in sums), zero)
+    total, size = sums(leaf_terms, left, right)
+    return total, size
 
 
 def sqnorm(tree: Any, dtype: Any) -> jax.Array:

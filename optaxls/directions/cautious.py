@@ -15,14 +15,6 @@ from optaxls._core.arguments import (
 )
 
 
-def _number(masks: Any, dtype: Any) -> jax.Array:
-    """How many coordinates the masks hold."""
-    # Counted in integers: exact, and no copy of the mask as floats.
-    masks = jax.tree.leaves(masks)
-    counts = [jnp.sum(mask, dtype=jnp.uint32).astype(dtype) for mask in masks]
-    return sum(counts, jnp.zeros((), dtype))
-
-
 def _product_sign(d: Any, g: Any) -> Any:
     """The sign of Re(d g) for each coordinate; of integers there are none."""
     if not trees.is_inexact(d):
@@ -30,6 +22,12 @@ def _product_sign(d: Any, g: Any) -> Any:
     # Of real numbers the signs: the product of small ones is 0.
     sign = d if jnp.iscomplexobj(d) else jnp.sign(d)
     return jnp.sign(jnp.real(jnp.asarray(sign) * g))
+
+
+def _counts(sign: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Ones where the sign is negative, and where it is positive."""
+    # Counted in integers, which is exact.
+    return (sign < 0).astype(jnp.uint32), (sign > 0).astype(jnp.uint32)
 
 
 def cautious(*, name: str = "cautious") -> optax.GradientTransformationExtraArgs:
@@ -83,8 +81,7 @@ def cautious(*, name: str = "cautious") -> optax.GradientTransformationExtraArgs
 
         signs = jax.tree.map(_product_sign, held, grad)
         dtype = trees.scalar_dtype(held)
-        down = _number(jax.tree.map(lambda sign: sign < 0, signs), dtype)
-        up = _number(jax.tree.map(lambda sign: sign > 0, signs), dtype)
+        down, up = (n.astype(dtype) for n in trees.sums(_counts, signs))
         all_climb = (down == 0) & (up > 0)
         share = jnp.where(all_climb, 1, down / jnp.maximum(down + up, 1))
         longer = 1 / jnp.maximum(share, 0.1)

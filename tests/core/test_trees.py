@@ -126,3 +126,42 @@ def test_a_direction_with_a_key_in_its_state_trains_under_auto(key):
     assert jax.tree.structure(first.opt_state) == jax.tree.structure(state)
     (w, _), values = jax.jit(lambda: jax.lax.scan(body, (w, state), length=60))()
     assert values[0] == 8.0 and values[-1] < 0.1
+
+
+@pytest.mark.parametrize(
+    "shapes",
+    [[()], [(0,)], [(7,)], [(70_000,)], [(3, 40)], [(2, 3, 4, 5), (6,), ()], []],
+    ids=str,
+)
+def test_sums_are_those_of_float64(shapes):
+    rng = np.random.default_rng(0)
+    left, right = ([rng.normal(size=shape) for shape in shapes] for _ in range(2))
+    floats = [[jnp.asarray(leaf, jnp.float32) for leaf in t] for t in (left, right)]
+
+    def terms(a, b):
+        return a * b, jnp.abs(a * b), (a > b).astype(jnp.uint32)
+
+    found = trees.sums(terms, [*floats[0], 3], [*floats[1], 4])
+    products = np.concatenate(
+        [np.zeros(0), *((a * b).ravel() for a, b in zip(left, right, strict=True))]
+    )
+    size = np.abs(products).sum()
+    assert abs(found[0] - products.sum()) <= 1e-5 * size
+    assert abs(found[1] - size) <= 1e-5 * size
+    above = sum(int(np.sum(a > b)) for a, b in zip(*floats, strict=True))
+    assert found[2] == above and found[2].dtype == jnp.uint32
+
+
+def test_no_sum_of_many_terms_loses_the_last():
+    """Added one by one, ones in float32 end at 2**24."""
+    many = jnp.ones(2**24 + 2**20)
+    total, _ = trees.sums(lambda leaf: (leaf, -leaf), many)
+    assert total == many.size
+
+
+def test_sums_read_the_leaves_once():
+    """Terms that two sums share are not stored."""
+    leaves = jnp.ones((512, 256)), jnp.ones((512, 256))
+    product = jax.jit(lambda a, b: trees.inner_and_abs(a, b, jnp.float32))
+    memory = product.lower(*leaves).compile().memory_analysis()
+    assert memory.temp_size_in_bytes < leaves[0].nbytes / 4

@@ -144,22 +144,18 @@ def _correction(memory: HindsightMemory, rate: Any, tolerance: Any) -> jax.Array
 def _first_step(origin: Origin, dtype: Any) -> jax.Array:
     """The step size of the first step, from the length of the params that it moves."""
 
+    def terms(d, w):
+        # A product with the mask keeps the sharding that a select would lose in vmap.
+        # The count is a float: an integer overflows for models of two billion params.
+        moving = (d != 0).astype(dtype)
+        d, w = jnp.abs(d).astype(dtype), jnp.abs(w).astype(dtype)
+        return moving, moving * w * w, d * d
+
     # Both lengths are Euclidean, whatever metric the path has. Computed here, under the
     # branch of the first step, they cost later steps nothing.
-    moving = jax.tree.map(
-        lambda d, w: (d != 0).astype(jnp.real(w).dtype) if trees.is_inexact(w) else w,
-        origin.direction,
-        origin.params,
-    )
-    # A product with the mask keeps the sharding that a select would lose in vmap.
-    moved_params = jax.tree.map(
-        lambda m, w: m * w if trees.is_inexact(w) else w, moving, origin.params
-    )
-    length = jnp.sqrt(trees.sqnorm(moved_params, dtype))
-    # The count is a float: an integer overflows for models of two billion params.
-    root = jnp.sqrt(trees.sqnorm(moving, dtype))
+    found = trees.sums(terms, origin.direction, origin.params)
+    root, length, unit = (jnp.sqrt(total) for total in found)
     wanted = jnp.where(length > 0, _RELATIVE_LENGTH * length, _FROM_ZERO * root)
-    unit = jnp.sqrt(trees.sqnorm(origin.direction, dtype))
     return wanted / jnp.where(unit > 0, unit, 1)
 
 
