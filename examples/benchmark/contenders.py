@@ -25,6 +25,7 @@ class Contender(NamedTuple):
         step_sizes: the grid; one NaN for those that need none.
         trial_cost: forward passes that a trial of its search takes.
         evaluate_at: `(state, params) -> params` that it returns to its user.
+        begin_with: `params -> params`, those that it trains, from those of the task.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Contender(NamedTuple):
     step_sizes: tuple[float, ...] = (float("nan"),)
     trial_cost: int = 1
     evaluate_at: Callable[[Any, Any], Any] = lambda state, params: params
+    begin_with: Callable[[Any], Any] = lambda params: params
 
 
 # Half a decade lies between two of them.
@@ -139,8 +141,23 @@ def _per_epoch(name: str, factory: Callable[..., Any], **settings: Any) -> Conte
     return Contender(name, make, **settings)
 
 
+def _auto(name: str, factory: Callable[[], Any], **settings: Any) -> Contender:
+    return _plain(name, factory, evaluate_at=optaxls.eval_params, **settings)
+
+
+def _clipped_auto() -> optax.GradientTransformation:
+    return optax.chain(optax.clip_by_global_norm(1.0), optaxls.auto())
+
+
 OURS = (
-    _plain("auto", optaxls.auto, evaluate_at=optaxls.eval_params),
+    _auto("auto", optaxls.auto),
+    _auto("auto_weight_decay", lambda: optaxls.auto(weight_decay=WEIGHT_DECAY)),
+    _auto("auto_clipping", _clipped_auto),
+    _auto(
+        "auto_bfloat16",
+        optaxls.auto,
+        begin_with=lambda params: optax.tree.cast(params, jnp.bfloat16),
+    ),
     _plain("ponos", optaxls.ponos),
     _plain("sps", optaxls.sps),
     _plain("sls_momentum", optaxls.sls_momentum),

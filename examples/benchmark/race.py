@@ -148,7 +148,7 @@ def _train(
         return run, (*_told(task, data, at, statistics), run.cost)
 
     variables = dict(task.problem.init(key, data.x_train[:1]))
-    params, zero = variables.pop("params"), jnp.int32(0)
+    params, zero = contender.begin_with(variables.pop("params")), jnp.int32(0)
     run = _Runner(params, variables, optimizer.init(params), zero, zero)
     first = (*_told(task, data, params, variables), zero)
     numbered = (batches, jnp.arange(task.num_steps))
