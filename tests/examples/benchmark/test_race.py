@@ -101,6 +101,21 @@ def test_without_trials_all_steps_are_made_with_every_size():
     assert (curves.losses[1, :, -1] < curves.losses[1, :, 0]).all()
 
 
+@pytest.mark.slow
+def test_a_contender_begins_with_its_own_params():
+    def make(size, task):
+        return optax.sgd(0.0)
+
+    def zeros(params):
+        return jax.tree.map(jnp.zeros_like, params)
+
+    task = tiny_task()
+    curves = race.run(task, Contender("still", make, begin_with=zeros), [0])
+    variables = zeros(task.init(jax.random.key(0)))
+    wanted = task.mean_loss(variables, task.split.x_train, task.split.y_train)
+    np.testing.assert_allclose(curves.losses, wanted, rtol=1e-5)
+
+
 class Counted(Problem):
     """The training loss is w; in validation it is the average of what w was."""
 
