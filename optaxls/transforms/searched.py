@@ -157,13 +157,16 @@ def scale_by_line_search(
       ...     optaxls.scale_by_line_search(
       ...         optaxls.armijo(0.5), optaxls.constant(1.0),
       ...         optaxls.backtracking(0.5)))
-      >>> w = jnp.array([1.0, 1.0])
-      >>> state = optimizer.init(w)
-      >>> for _ in range(200):
+      >>> @jax.jit
+      ... def step(w, state):
       ...     value, grad = jax.value_and_grad(loss)(w)
       ...     updates, state = optimizer.update(
       ...         grad, state, w, value=value, grad=grad, value_fn=loss)
-      ...     w = optax.apply_updates(w, updates)
+      ...     return optax.apply_updates(w, updates), state
+      >>> w = jnp.array([1.0, 1.0])
+      >>> state = optimizer.init(w)
+      >>> for _ in range(200):
+      ...     w, state = step(w, state)
       >>> bool(jnp.max(jnp.abs(w)) < 1e-6)
       True
 
