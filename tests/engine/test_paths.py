@@ -178,6 +178,7 @@ def check_one_point(path, search, condition, w, goal, direction, first):
     assert jnp.isnan(value) == (search is None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("path", "search", "condition"), RUNS)
 def test_the_outcome_is_the_step_that_was_taken(path, search, condition):
     for first in (0.3, 1.0, 5.0):

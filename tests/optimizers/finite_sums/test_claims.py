@@ -120,6 +120,7 @@ def test_the_first_guess_of_the_smoothness_does_not_matter():
     assert 0.1 < one / thousand < 10
 
 
+@pytest.mark.slow
 def test_the_gap_falls_by_a_factor_in_each_pass():
     logs = np.log(searched()[0, 3:])
     passes = np.arange(logs.size)

@@ -87,6 +87,7 @@ def _all(tree) -> bool:
     return all(jax.tree.leaves(tree))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("index", [-1, N, 2**31 - 1])
 def test_an_index_out_of_range_changes_nothing_inside_jit(warm, index):
     step, w, state = warm
