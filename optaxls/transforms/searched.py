@@ -77,8 +77,11 @@ def _take_downhill(
     return _signed(step, sign)
 
 
+_TAKES = {"stop": take_step, "flip": _take_downhill}
+
+
 def _require_uphill(uphill: Any, path: Path) -> None:
-    checks.require_choice("uphill", uphill, ("stop", "flip"))
+    checks.require_choice("uphill", uphill, _TAKES)
     if path.prox is not None:
         checks.require_choice("uphill, along a path with a prox,", uphill, ("stop",))
 
@@ -177,7 +180,7 @@ def scale_by_line_search(
     parts = Parts(condition, initial_step, search, path, gate, fallback_step)
     require_parts(parts)
     _require_uphill(uphill, path)
-    take = take_step if uphill == "stop" else _take_downhill
+    take = _TAKES[uphill]
 
     def init(params: Params) -> LineSearchState:
         memories = init_memories(parts, params)
@@ -224,6 +227,7 @@ def line_search(
     fallback_step: float = 1e-6,
     lower_bound: Any = None,
     metric: Metric | None = None,
+    uphill: str = "stop",
     memories: Any = None,
 ) -> LineSearchResult:
     r"""Searches once for a step size, outside of any optimizer.
@@ -249,6 +253,8 @@ def line_search(
         initial step. None leaves that as it is.
       metric: ``(params, displacement) -> ()``, the squared length of a displacement,
         >= 0. None is the Euclidean one, the sum of squares.
+      uphill: what is done with a direction that climbs, as in
+        ``scale_by_line_search``: "stop" or "flip".
       memories: what the parts remember, from the last call's result. None begins anew.
 
     Returns:
@@ -277,13 +283,14 @@ def line_search(
     checks.require("fallback_step", fallback_step, "[0, inf)")
     parts = Parts(condition, initial_step, search, path, gate, fallback_step)
     require_parts(parts)
+    _require_uphill(uphill, path)
     if memories is None:
         memories = trees.fresh(init_memories(parts, params))
     direction = descent_direction(direction, grad)
     origin = make_origin(params, grad, direction, value, lower_bound, metric)
     origin = on_path(origin, path)
     loss = scalar_value_fn(value_fn, origin.value.dtype)
-    step = take_step(loss, origin, memories, parts)
+    step = _TAKES[uphill](loss, origin, memories, parts, None)
     return LineSearchResult(
         step.outcome.applied.step_size,
         step.outcome.applied.value,

@@ -181,3 +181,27 @@ def test_weight_decay_is_in_proportion_to_the_length_of_a_reversed_step():
             value_fn=lambda w: w[0] ** 2 / 2,
         )  # fmt: skip
         np.testing.assert_allclose(updates, -1.25)
+
+
+def test_the_plain_function_reverses_as_the_transformation_does():
+    grad = jax.grad(loss)(START)
+
+    def search(direction, **given):
+        return optaxls.line_search(
+            loss,
+            START,
+            direction,
+            value=loss(START),
+            grad=grad,
+            condition=optaxls.armijo(0.5),
+            initial_step=optaxls.constant(0.5),
+            **given,
+        )
+
+    flipped = search(grad, uphill="flip")
+    plain = search(jax.tree.map(jnp.negative, grad))
+    assert flipped.accepted and flipped.step_size == -plain.step_size < 0
+    chex.assert_trees_all_equal(flipped.params, plain.params)
+    assert not search(grad).accepted
+    with pytest.raises(ValueError, match="uphill"):
+        search(grad, uphill="sideways")
