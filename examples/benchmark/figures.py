@@ -16,6 +16,7 @@ from examples.common.style import COLOURS, STYLE
 _BLUE, _ORANGE, _GREEN, _PINK, _YELLOW, _SKY, _BLACK = COLOURS
 _LOOKS: dict[str, dict[str, Any]] = {
     "auto": {"color": _BLUE, "linewidth": 2.6},
+    "auto_weight_decay": {"color": _SKY, "linewidth": 1.8},
     "prodigy": {"color": _ORANGE, "linestyle": (0, (5, 1.5))},
     "mechanic_adam": {"color": _YELLOW, "linestyle": (0, (1.2, 1.2))},
     "ponos": {"color": _GREEN, "linestyle": (0, (6, 1.5, 1.2, 1.5))},
@@ -27,6 +28,7 @@ _LOOKS: dict[str, dict[str, Any]] = {
 }
 _OTHERS: dict[str, Any] = {"color": "#c8c8c8", "linewidth": 0.8, "zorder": 1}
 _LABELS = {
+    "auto_weight_decay": "auto, weight decay 0.1",
     "grid, chosen on other seeds": "the grid, chosen on\nthe other seeds",
     "adam everywhere": "Adam, one size\nfor all tasks",
     "adam_cosine everywhere": "the same with\ncosine decay",

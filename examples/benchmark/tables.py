@@ -156,6 +156,25 @@ def _tasks(found: Mapping[str, Any]) -> str:
     return table(header, rows)
 
 
+def _variants(found: Mapping[str, Any]) -> list[str]:
+    """The best checkpoint of each variant of ours to that of ours itself."""
+    names = [name for name in found["contenders"]["all"] if name.startswith(f"{OURS}_")]
+    if not names:
+        return []
+    rows = []
+    for task, told in found["tasks"].items():
+        raced, row = told["contenders"], [f"{task} *" if told["held out"] else task]
+        for name in names:
+            if name in raced and OURS in raced:
+                pairs = raced[name][HEADLINE], raced[OURS][HEADLINE]
+                row.append(_mean(np.divide(*pairs)))
+            else:
+                row.append("-")
+        rows.append(row)
+    title = f"## Variants of `{OURS}`, to `{OURS}` (validation, best checkpoint)"
+    return [title, table(["task", *names], rows)]
+
+
 def _directions(found: Mapping[str, Any]) -> str:
     rows = [
         [f"auto({name})", _percent(row["task_wins"]), *_comparison(row)]
@@ -229,6 +248,7 @@ def _ours(found: Mapping[str, Any]) -> list[str]:
         _families(found),
         f"## `{OURS}` against each contender (validation, best checkpoint)",
         _pairs(found),
+        *_variants(found),
         "## Every task (* held out)",
         _tasks(found),
     ]

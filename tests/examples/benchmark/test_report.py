@@ -173,3 +173,15 @@ def test_quick_on_one_task(tmp_path):
         more = {"step_sizes"} if name in registry.GRIDS else {"passes"}
         assert set(found) == losses | more
     assert (tmp_path / "results.md").exists()
+
+
+def test_variants_of_ours_are_told_task_by_task():
+    def losses(*best):
+        return record(list(best), best=[list(best)], end=[list(best)])
+
+    races = {"sgd": losses(0.1, 0.2), "auto": losses(0.2, 0.4)}
+    variant = {**races, "auto_weight_decay": losses(0.1, 0.1)}
+    results = {"one": results_of(False, **races), "two": results_of(True, **variant)}
+    text = tables.markdown(report.numbers(results, {}, {}, MADE))
+    told = text.split("## Variants of `auto`")[1].split("##")[0]
+    assert "| one | - |" in told and "| two * | 0.35 |" in told
