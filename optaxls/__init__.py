@@ -47,10 +47,10 @@ from optaxls.training.evaluation import eval_params as eval_params
 from optaxls.training.growing import GrowingBatches as GrowingBatches
 from optaxls.training.growing import growing_batches as growing_batches
 from optaxls.training.metrics import metrics as metrics
-from optaxls.training.deterministic.minimize import MinimizeHistory as MinimizeHistory
-from optaxls.training.deterministic.minimize import MinimizeProgress as MinimizeProgress
-from optaxls.training.deterministic.minimize import MinimizeResult as MinimizeResult
-from optaxls.training.deterministic.minimize import StopReason as StopReason
+from optaxls.training.deterministic.result import MinimizeHistory as MinimizeHistory
+from optaxls.training.deterministic.result import MinimizeProgress as MinimizeProgress
+from optaxls.training.deterministic.result import MinimizeResult as MinimizeResult
+from optaxls.training.deterministic.result import StopReason as StopReason
 from optaxls.training.deterministic.minimize import minimize as minimize
 from optaxls.training.step import StepResult as StepResult
 from optaxls.training.step import make_step as make_step

@@ -11,6 +11,35 @@ import optax
 from optaxls._core import trees
 from optaxls.parts.types import Params
 
+Extra = Callable[..., dict[str, Any]]
+# What a training step passes itself.
+_RESERVED = ("updates", "state", "params", "value", "grad", "value_fn")
+
+
+def require_extra(extra: Any) -> None:
+    """Raises TypeError unless ``extra`` is a function or None."""
+    if extra is not None and not callable(extra):
+        raise TypeError(f"extra must be a function or None, got {extra!r}")
+
+
+def further(name: str, extra: Extra | None, params: Params, *args: Any) -> dict:
+    """The update arguments that ``extra`` returns; ``name`` is who passes them on."""
+    if extra is None:
+        return {}
+    found = extra(params, *args)
+    if not isinstance(found, dict):
+        raise TypeError(
+            "extra must return a dict of update arguments, such as "
+            f"{{'lower_bound': 0.0}}, got a value of type {type(found).__name__}"
+        )
+    taken = [name for name in _RESERVED if name in found]
+    if taken:
+        raise ValueError(
+            f"extra must not return {', '.join(map(repr, taken))}: {name} passes "
+            f"{', '.join(map(repr, _RESERVED[2:]))} itself"
+        )
+    return found
+
 
 def _comes_from(error: Exception, functions: tuple[Callable[..., Any], ...]) -> bool:
     """Whether the error was raised in one of the functions, or below it."""

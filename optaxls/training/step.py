@@ -9,7 +9,7 @@ import optax
 from optaxls._core.arguments import require_arrays
 from optaxls._core.loss import value_and_grad
 from optaxls.parts.types import Params
-from optaxls.training._update import updated
+from optaxls.training._update import Extra, further, require_extra, updated
 from optaxls.training.metrics import metrics
 
 
@@ -23,34 +23,12 @@ class StepResult(NamedTuple):
     metrics: dict[str, jax.Array]
 
 
-_RESERVED = ("updates", "state", "params", "value", "grad", "value_fn")
-
-
-def _further(extra: Callable[..., Any] | None, params: Params, args: tuple) -> dict:
-    """The update arguments that ``extra`` returns."""
-    if extra is None:
-        return {}
-    found = extra(params, *args)
-    if not isinstance(found, dict):
-        raise TypeError(
-            "extra must return a dict of update arguments, such as "
-            f"{{'lower_bound': 0.0}}, got a value of type {type(found).__name__}"
-        )
-    taken = [name for name in _RESERVED if name in found]
-    if taken:
-        raise ValueError(
-            f"extra must not return {', '.join(map(repr, taken))}: make_step passes "
-            f"{', '.join(map(repr, _RESERVED[2:]))} itself"
-        )
-    return found
-
-
 def make_step(
     loss_fn: Callable[..., Any],
     optimizer: optax.GradientTransformation,
     *,
     has_aux: bool = False,
-    extra: Callable[..., dict[str, Any]] | None = None,
+    extra: Extra | None = None,
 ) -> Callable[..., StepResult]:
     """Builds a training step that passes an optimizer all it may ask for.
 
@@ -111,8 +89,7 @@ def make_step(
         raise TypeError(f"loss_fn must be callable, got {loss_fn!r}")
     if not hasattr(optimizer, "update"):
         raise TypeError(f"optimizer must be an optax optimizer, got {optimizer!r}")
-    if extra is not None and not callable(extra):
-        raise TypeError(f"extra must be a function or None, got {extra!r}")
+    require_extra(extra)
     optimizer = optax.with_extra_args_support(optimizer)
 
     def step(params: Params, opt_state: Any, *args: Any) -> StepResult:
@@ -124,7 +101,6 @@ def make_step(
         def grad_fn(at: Params, *_: Any) -> Params:
             return value_and_grad(value_fn, at, has_aux)[1]
 
-        further = _further(extra, params, args)
         value, grads = value_and_grad(value_fn, params, has_aux)
         value, aux = value if has_aux else (value, ())
         params, opt_state = updated(
@@ -135,7 +111,7 @@ def make_step(
             grads=grads,
             value_fn=value_fn,
             grad_fn=grad_fn,
-            further=further,
+            further=further("make_step", extra, params, *args),
         )
         return StepResult(params, opt_state, value, aux, metrics(opt_state))
 

@@ -258,3 +258,52 @@ def test_a_run_goes_on_from_the_state_of_an_earlier_result():
     np.testing.assert_array_equal(rest.params, whole.params)
     assert first.num_trials + rest.num_trials == whole.num_trials
     assert whole.num_trials == whole.num_evaluations - 5 > 4
+
+
+def test_extra_reaches_the_optimizer_at_the_params_of_the_step():
+    """With the lowest loss a Polyak step converges; with a bound of 0 it is too long."""
+
+    def loss(w):
+        return 0.5 * jnp.sum((w - 1.0) ** 2) + 3.0
+
+    optimizer = optaxls.sps(max_step_size=3.0)
+    told = {"extra": lambda w: {"lower_bound": 3.0 + 0.0 * jnp.sum(w)}}
+    for callback in (None, lambda progress: False):
+        found = optaxls.minimize(
+            loss, jnp.zeros(2), optimizer, max_steps=50, callback=callback, **told
+        )
+        assert found.converged and jnp.allclose(found.params, 1.0)
+    assert not optaxls.minimize(loss, jnp.zeros(2), optimizer, max_steps=50).converged
+
+
+def test_gauss_newton_products_need_predictions():
+    """Rosenbrock's valley as least squares: one full step of Gauss-Newton ends it."""
+
+    def residuals(w):
+        return jnp.stack([1.0 - w[0], 10.0 * (w[1] - w[0] ** 2)])
+
+    def half_squares(predictions):
+        return 0.5 * jnp.sum(predictions**2)
+
+    found = optaxls.minimize(
+        lambda w: half_squares(residuals(w)),
+        jnp.array([-1.2, 1.0]),
+        optaxls.newton(damping=1e-6),
+        max_steps=60,
+        tolerance=1e-4,
+        extra=lambda w: {"predict_fn": residuals, "prediction_loss_fn": half_squares},
+    )
+    assert found.converged and jnp.allclose(found.params, 1.0, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    "extra, error, message",
+    [
+        (3, TypeError, "extra must be a function"),
+        (lambda w: 3, TypeError, "extra must return a dict"),
+        (lambda w: {"value": w}, ValueError, "'value': minimize passes"),
+    ],
+)
+def test_what_extra_may_not_be_is_named(extra, error, message):
+    with pytest.raises(error, match=message):
+        optaxls.minimize(jnp.sum, jnp.zeros(2), optaxls.sps(), extra=extra)

@@ -10,20 +10,27 @@ from optaxls._core import trees
 from optaxls._core.loss import as_scalar, value_and_grad
 from optaxls._core.reports import paths_of
 from optaxls.parts.types import Params, Proximal, ValueFn
+from optaxls.training._update import Extra
 
 
 class Objective(NamedTuple):
-    """What is minimised: a loss, and the penalty of the optimizer's path, if any."""
+    """What is minimised: a loss, and the penalty of the optimizer's path, if any.
+
+    ``extra`` gives further arguments of the optimizer's ``update``.
+    """
 
     value_fn: ValueFn
     prox: Proximal | None
+    extra: Extra | None
 
 
-def objective_of(value_fn: ValueFn, optimizer: Any, params: Params) -> Objective:
+def objective_of(
+    value_fn: ValueFn, optimizer: Any, params: Params, extra: Extra | None
+) -> Objective:
     """The loss and the penalty of the path along which the optimizer moves."""
     found = [path.prox for path in paths_of(optimizer.init, params)]
     found = [prox for prox in found if prox is not None]
-    return Objective(value_fn, found[-1] if found else None)
+    return Objective(value_fn, found[-1] if found else None, extra)
 
 
 def loss_and_grad(value_fn: ValueFn, params: Params) -> tuple[jax.Array, Params]:

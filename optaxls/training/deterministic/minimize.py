@@ -1,9 +1,8 @@
 """Minimises a loss that is the same at every step: the whole loop as one program."""
 
-import enum
 import functools
 from collections.abc import Callable, Hashable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +14,7 @@ from optaxls._core.arguments import require_arrays
 from optaxls._core.loss import unknown_value
 from optaxls._core.reports import known_value_and_grad, num_trials
 from optaxls.parts.types import Params, ValueFn
-from optaxls.training._update import updated
+from optaxls.training._update import Extra, further, require_extra, updated
 from optaxls.training.deterministic._optimality import (
     Objective,
     evaluate,
@@ -24,93 +23,18 @@ from optaxls.training.deterministic._optimality import (
     optimality,
     penalty_at,
 )
+from optaxls.training.deterministic.result import (
+    MinimizeHistory,
+    MinimizeProgress,
+    MinimizeResult,
+    StopReason,
+)
 
 # Steps in a row without a finite loss or without any change of the params.
 _MOST_IDLE = 3
 # Steps in a row in which the loss changes by no more than its rounding error, and
 # neither the loss nor the gradient falls below what it was.
 _MOST_FLAT = 100
-
-
-class StopReason(enum.IntEnum):
-    """Why ``minimize`` stopped: ``StopReason(int(result.stop_reason)).name``.
-
-    ``CONVERGED``: no entry of the gradient is above the tolerance. ``MAX_STEPS``: the
-    budget is spent. ``STALLED``: steps no longer change the params, or the loss beyond
-    its rounding error. ``NOT_FINITE``: the loss or its gradient is not finite.
-    ``CALLBACK``: the callback returned True.
-    """
-
-    CONVERGED = 0
-    MAX_STEPS = 1
-    STALLED = 2
-    NOT_FINITE = 3
-    CALLBACK = 4
-
-
-class MinimizeHistory(NamedTuple):
-    """What the loop saw, each of shape ``(max_steps + 1,)``; entry k is after k steps.
-
-    Behind the last step real entries are NaN, and integer ones are 0.
-
-    Attributes:
-      value: the loss.
-      optimality: the largest absolute entry of the gradient.
-      num_evaluations: evaluations so far, int32.
-    """
-
-    value: jax.Array
-    optimality: jax.Array
-    num_evaluations: jax.Array
-
-
-class MinimizeResult(NamedTuple):
-    """What ``minimize`` returns.
-
-    Attributes:
-      params: where the loop ended.
-      value: the loss there, scalar.
-      num_steps: steps made, int32.
-      num_evaluations: evaluations of the loss, with its gradient or alone, int32.
-      converged: whether no entry of the gradient at ``params`` is above the tolerance.
-      history: losses, optimality and evaluations after each step.
-      optimality: the largest absolute entry of the gradient at ``params``, scalar.
-      stop_reason: a ``StopReason``, int32.
-      opt_state: the state of the optimizer, for ``eval_params`` and ``metrics``.
-      num_trials: how many of the evaluations were trials of a search, int32.
-    """
-
-    params: Params
-    value: jax.Array
-    num_steps: jax.Array
-    num_evaluations: jax.Array
-    converged: jax.Array
-    history: MinimizeHistory
-    optimality: jax.Array
-    stop_reason: jax.Array
-    opt_state: Any
-    num_trials: jax.Array
-
-
-class MinimizeProgress(NamedTuple):
-    """Where the loop is, as a callback sees it.
-
-    ``num_idle`` and ``num_flat`` count the steps in a row that changed nothing.
-    """
-
-    params: Params
-    opt_state: Any
-    value: jax.Array
-    grad: Params
-    optimality: jax.Array
-    num_steps: jax.Array
-    num_evaluations: jax.Array
-    num_idle: jax.Array
-    num_flat: jax.Array
-    least_value: jax.Array
-    least_optimality: jax.Array
-    num_trials: jax.Array
-    history: MinimizeHistory
 
 
 def _evaluated(
@@ -211,7 +135,7 @@ def _advance(
         grads=progress.grad,
         value_fn=objective.value_fn,
         grad_fn=lambda at, *_: loss_and_grad(objective.value_fn, at)[1],
-        further={},
+        further=further("minimize", objective.extra, progress.params),
     )
     opt_state = trees.cast_like(opt_state, progress.opt_state)
     known, like = known_value_and_grad(opt_state), (progress.value, progress.grad)
@@ -267,9 +191,14 @@ def _result(
 
 
 def _run(
-    value_fn: ValueFn, optimizer: Any, max_steps: int, begin: tuple, tolerance: Any
+    value_fn: ValueFn,
+    optimizer: Any,
+    max_steps: int,
+    extra: Extra | None,
+    begin: tuple[Params, Any],
+    tolerance: Any,
 ) -> MinimizeResult:
-    objective = objective_of(value_fn, optimizer, begin[0])
+    objective = objective_of(value_fn, optimizer, begin[0], extra)
     end = jax.lax.while_loop(
         functools.partial(_goes_on, max_steps, tolerance),
         functools.partial(_advance, objective, optimizer),
@@ -287,20 +216,23 @@ def _is_traced(params: Params) -> bool:
 
 # A few programs are kept, so that a second call with the same functions compiles none.
 @functools.lru_cache(maxsize=8)
-def _compiled(value_fn: ValueFn, optimizer: Any, max_steps: int) -> Callable:
+def _compiled(
+    value_fn: ValueFn, optimizer: Any, max_steps: int, extra: Extra | None
+) -> Callable:
     optimizer = optax.with_extra_args_support(optimizer)
-    return jax.jit(functools.partial(_run, value_fn, optimizer, max_steps))
+    return jax.jit(functools.partial(_run, value_fn, optimizer, max_steps, extra))
 
 
 def _run_with_callback(
     value_fn: ValueFn,
     optimizer: Any,
     max_steps: int,
+    extra: Extra | None,
     begin: tuple[Params, Any],
     tolerance: Any,
     callback: Callable[[MinimizeProgress], Any],
 ) -> MinimizeResult:
-    objective = objective_of(value_fn, optimizer, begin[0])
+    objective = objective_of(value_fn, optimizer, begin[0], extra)
     start = jax.jit(functools.partial(_start, objective, optimizer, max_steps))
     advance = jax.jit(functools.partial(_advance, objective, optimizer))
     progress = start(begin)
@@ -320,6 +252,7 @@ def minimize(
     tolerance: float = 1e-6,
     callback: Callable[[MinimizeProgress], Any] | None = None,
     opt_state: Any = None,
+    extra: Extra | None = None,
 ) -> MinimizeResult:
     r"""Minimises a loss that is the same at every step, with any optimizer.
 
@@ -345,13 +278,16 @@ def minimize(
         if it returns True. The loop is then a Python loop around a compiled step.
       opt_state: the state of the optimizer to begin with, such as that of an earlier
         result; by default that of ``optimizer.init``.
+      extra: ``params -> dict`` of further ``update`` arguments, as for ``make_step``:
+        ``predict_fn`` for Gauss-Newton products, ``lower_bound`` for Polyak steps.
 
     Returns:
       ``MinimizeResult``. Where an optimizer evaluates other params than it trains, get
       them by ``eval_params(result.opt_state, result.params)``.
 
     Raises:
-      ValueError: ``max_steps`` or ``tolerance`` lies outside its range.
+      ValueError: ``max_steps`` or ``tolerance`` lies outside its range, or ``extra``
+      returns what ``minimize`` passes itself.
       TypeError: an argument is of another kind, or ``callback`` is given inside ``jit``
       or another transformation.
 
@@ -382,17 +318,19 @@ def minimize(
     checks.require_function("value_fn", value_fn, "make_step's loss_fn")
     if not hasattr(optimizer, "update"):
         raise TypeError(f"optimizer must be an optax optimizer, got {optimizer!r}")
+    require_extra(extra)
     require_arrays("minimize", params)
     traced, begin = _is_traced(params), (params, opt_state)
-    if callback is None and not traced and isinstance(value_fn, Hashable):
-        return _compiled(value_fn, optimizer, max_steps)(begin, tolerance)
+    hashable = isinstance(value_fn, Hashable) and isinstance(extra, Hashable)
+    if callback is None and not traced and hashable:
+        return _compiled(value_fn, optimizer, max_steps, extra)(begin, tolerance)
     optimizer = optax.with_extra_args_support(optimizer)
     if callback is None:
-        return _run(value_fn, optimizer, max_steps, begin, tolerance)
+        return _run(value_fn, optimizer, max_steps, extra, begin, tolerance)
     if traced:
         raise TypeError(
             "minimize: a callback cannot be called inside jit or another transformation"
         )
     return _run_with_callback(
-        value_fn, optimizer, max_steps, begin, tolerance, callback
+        value_fn, optimizer, max_steps, extra, begin, tolerance, callback
     )
