@@ -261,7 +261,7 @@ def test_a_run_goes_on_from_the_state_of_an_earlier_result():
 
 
 def test_extra_reaches_the_optimizer_at_the_params_of_the_step():
-    """With the lowest loss a Polyak step converges; with a bound of 0 it is too long."""
+    """With the lowest loss a Polyak step converges; with a bound of 0 it is long."""
 
     def loss(w):
         return 0.5 * jnp.sum((w - 1.0) ** 2) + 3.0
