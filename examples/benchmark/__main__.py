@@ -50,8 +50,8 @@ class Settings:
     tasks: str = ""
     """Tasks, separated by commas; by default all of the half, with --quick three."""
     contenders: str = ""
-    """Contenders, separated by commas, without the tables of directions and searches;
-    by default all. Those that the directory of the results has are told of, too."""
+    """Contenders, separated by commas, directions and searches among them; by default
+    all. Those that the directory of the results has are told of, too."""
     again: str = ""
     """Contenders to race anew, though the directory of the results has them."""
     seeds: int | None = None
@@ -98,12 +98,16 @@ def plan(settings: Settings) -> Plan:
     """What the settings ask for; refuses what no tournament can do."""
     tasks = _tasks(settings)
     contenders = (*registry.GRIDS, *registry.PEERS, *registry.OURS)
-    again = _listed("contender", settings.again, contenders)
     directions, seeds = (*registry.DIRECTIONS, *registry.FREED), 3
     searches, out = registry.SEARCHES, _DEFAULT_OUT
+    everyone = (*contenders, *directions, *searches)
+    again = _listed("contender", settings.again, everyone)
     if settings.contenders:
-        contenders = _listed("contender", settings.contenders, contenders)
-        directions, searches = (), ()
+        named = _listed("contender", settings.contenders, everyone)
+        contenders, directions, searches = (
+            tuple(name for name in table if name in named)
+            for table in (contenders, directions, searches)
+        )
     elif settings.quick:
         contenders, directions = registry.QUICK, ("sign", "auto(sign)")
     # A part is not written over the results of all.

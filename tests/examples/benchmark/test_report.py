@@ -185,3 +185,11 @@ def test_variants_of_ours_are_told_task_by_task():
     text = tables.markdown(report.numbers(results, {}, {}, MADE))
     told = text.split("## Variants of `auto`")[1].split("##")[0]
     assert "| one | - |" in told and "| two * | 0.35 |" in told
+
+
+def test_directions_and_searches_may_be_named_too():
+    named = "adam,sign,auto(sign),backtracking"
+    chosen = __main__.plan(__main__.Settings(half="choose", contenders=named))
+    assert chosen.contenders.contenders == ("adam",)
+    assert chosen.directions.contenders == ("sign", "auto(sign)")
+    assert chosen.searches.contenders == ("backtracking",)
