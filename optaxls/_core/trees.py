@@ -64,18 +64,20 @@ def inner(left: Any, right: Any, dtype: Any) -> jax.Array:
 _LONGEST = 2**16
 
 
+def _add_each(left: Any, right: Any) -> Any:
+    """A function of its own: outside of jit a new one at each call compiles anew."""
+    return tuple(a + b for a, b in zip(left, right, strict=True))
+
+
 def _leaf_sums(terms: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
     """The sum of each term: over the last axis first, so that roundings stay few."""
     if terms[0].ndim == 1 and terms[0].size > _LONGEST:
         return tuple(jnp.sum(term, dtype=term.dtype) for term in terms)
 
-    def add(left: Any, right: Any) -> Any:
-        return tuple(a + b for a, b in zip(left, right, strict=True))
-
     zeros = tuple(jnp.zeros((), term.dtype) for term in terms)
     last = terms[0].ndim - 1
-    rows = jax.lax.reduce(terms, zeros, add, (last,)) if last >= 0 else terms
-    return jax.lax.reduce(rows, zeros, add, tuple(range(last)))
+    rows = jax.lax.reduce(terms, zeros, _add_each, (last,)) if last >= 0 else terms
+    return jax.lax.reduce(rows, zeros, _add_each, tuple(range(last)))
 
 
 def sums(
