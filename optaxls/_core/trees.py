@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.core import Tracer
 from jax.flatten_util import ravel_pytree
 from jax.sharding import NamedSharding, PartitionSpec
@@ -69,7 +70,8 @@ def _add_each(left: Any, right: Any) -> Any:
     return tuple(a + b for a, b in zip(left, right, strict=True))
 
 
-def _leaf_sums(terms: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
+@jax.custom_jvp
+def _leaf_sums(*terms: jax.Array) -> tuple[jax.Array, ...]:
     """The sum of each term: over the last axis first, so that roundings stay few."""
     if terms[0].ndim == 1 and terms[0].size > _LONGEST:
         return tuple(jnp.sum(term, dtype=term.dtype) for term in terms)
@@ -78,6 +80,17 @@ def _leaf_sums(terms: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
     last = terms[0].ndim - 1
     rows = jax.lax.reduce(terms, zeros, _add_each, (last,)) if last >= 0 else terms
     return jax.lax.reduce(rows, zeros, _add_each, tuple(range(last)))
+
+
+@_leaf_sums.defjvp
+def _leaf_sums_jvp(terms: tuple, tangents: tuple) -> tuple[tuple, tuple]:
+    """JAX's own rule fails where one of the terms has no tangent, such as a count."""
+
+    def summed(tangent: Any) -> Any:
+        counts = tangent.dtype == jax.dtypes.float0
+        return np.zeros((), tangent.dtype) if counts else jnp.sum(tangent)
+
+    return _leaf_sums(*terms), tuple(map(summed, tangents))
 
 
 def sums(
@@ -91,7 +104,7 @@ def sums(
     """
     leaves = list(zip(*map(inexact_leaves, trees), strict=True))
     nothing = (jnp.zeros(0),) * len(trees)
-    found = [_leaf_sums(leaf_terms(*entries)) for entries in leaves or [nothing]]
+    found = [_leaf_sums(*leaf_terms(*entries)) for entries in leaves or [nothing]]
     parts = zip(*found, strict=True)
     return tuple(functools.reduce(operator.add, part) for part in parts)
 

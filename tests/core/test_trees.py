@@ -154,6 +154,16 @@ def test_sums_are_those_of_float64(shapes):
     assert found[2] == above and found[2].dtype == jnp.uint32
 
 
+def test_sums_have_derivatives_beside_counts_that_have_none():
+    def total(scale):
+        leaf = scale * jnp.arange(6.0).reshape(2, 3)
+        square, count = trees.sums(lambda a: (a * a, (a > 1).astype(jnp.uint32)), leaf)
+        return square + count
+
+    assert jax.grad(total)(2.0) == jax.jvp(total, (2.0,), (1.0,))[1] == 2 * 2 * 55
+    assert jax.hessian(total)(2.0) == 2 * 55
+
+
 def test_no_sum_of_many_terms_loses_the_last():
     """Added one by one, ones in float32 end at 2**24."""
     many = jnp.ones(2**24 + 2**20)
