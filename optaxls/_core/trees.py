@@ -7,7 +7,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.core import Tracer
 from jax.flatten_util import ravel_pytree
 from jax.sharding import NamedSharding, PartitionSpec
@@ -84,13 +83,8 @@ def _leaf_sums(*terms: jax.Array) -> tuple[jax.Array, ...]:
 
 @_leaf_sums.defjvp
 def _leaf_sums_jvp(terms: tuple, tangents: tuple) -> tuple[tuple, tuple]:
-    """JAX's own rule fails where one of the terms has no tangent, such as a count."""
-
-    def summed(tangent: Any) -> Any:
-        counts = tangent.dtype == jax.dtypes.float0
-        return np.zeros((), tangent.dtype) if counts else jnp.sum(tangent)
-
-    return _leaf_sums(*terms), tuple(map(summed, tangents))
+    """That of ``lax.reduce`` fails where a term, such as a count, has no tangent."""
+    return _leaf_sums(*terms), tuple(map(jnp.sum, tangents))
 
 
 def sums(
@@ -98,9 +92,9 @@ def sums(
 ) -> tuple[jax.Array, ...]:
     """Returns the sums of several terms over all entries, in one pass.
 
-    ``leaf_terms`` gives arrays of the shape of a leaf, from a leaf of each tree. Leaves
-    that cannot be trained are left out. Of sums that are written one by one, XLA stores
-    the terms that they share, and compiles three programs for each.
+    ``leaf_terms`` gives real arrays of the shape of a leaf, from a leaf of each tree.
+    Leaves that cannot be trained are left out. Of sums that are written one by one, XLA
+    stores the terms that they share, and compiles three programs for each.
     """
     leaves = list(zip(*map(inexact_leaves, trees), strict=True))
     nothing = (jnp.zeros(0),) * len(trees)

@@ -24,12 +24,6 @@ def _product_sign(d: Any, g: Any) -> Any:
     return jnp.sign(jnp.real(jnp.asarray(sign) * g))
 
 
-def _counts(sign: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Ones where the sign is negative, and where it is positive."""
-    # Counted in integers, which is exact.
-    return (sign < 0).astype(jnp.uint32), (sign > 0).astype(jnp.uint32)
-
-
 def cautious(*, name: str = "cautious") -> optax.GradientTransformationExtraArgs:
     r"""Drops the coordinates that would climb the present batch.
 
@@ -81,7 +75,11 @@ def cautious(*, name: str = "cautious") -> optax.GradientTransformationExtraArgs
 
         signs = jax.tree.map(_product_sign, held, grad)
         dtype = trees.scalar_dtype(held)
-        down, up = (n.astype(dtype) for n in trees.sums(_counts, signs))
+
+        def counted(sign):
+            return (sign < 0).astype(dtype), (sign > 0).astype(dtype)
+
+        down, up = trees.sums(counted, signs)
         all_climb = (down == 0) & (up > 0)
         share = jnp.where(all_climb, 1, down / jnp.maximum(down + up, 1))
         longer = 1 / jnp.maximum(share, 0.1)
