@@ -276,8 +276,8 @@ def test_extra_reaches_the_optimizer_at_the_params_of_the_step():
     assert not optaxls.minimize(loss, jnp.zeros(2), optimizer, max_steps=50).converged
 
 
-def test_gauss_newton_products_need_predictions():
-    """Rosenbrock's valley as least squares: one full step of Gauss-Newton ends it."""
+def test_with_predictions_newton_makes_gauss_newton_steps():
+    """Rosenbrock's valley as least squares. Measured: 10 steps, without them 21."""
 
     def residuals(w):
         return jnp.stack([1.0 - w[0], 10.0 * (w[1] - w[0] ** 2)])
@@ -285,15 +285,20 @@ def test_gauss_newton_products_need_predictions():
     def half_squares(predictions):
         return 0.5 * jnp.sum(predictions**2)
 
-    found = optaxls.minimize(
-        lambda w: half_squares(residuals(w)),
-        jnp.array([-1.2, 1.0]),
-        optaxls.newton(damping=1e-6),
-        max_steps=60,
-        tolerance=1e-4,
-        extra=lambda w: {"predict_fn": residuals, "prediction_loss_fn": half_squares},
-    )
-    assert found.converged and jnp.allclose(found.params, 1.0, atol=1e-3)
+    def found(extra):
+        return optaxls.minimize(
+            lambda w: half_squares(residuals(w)),
+            jnp.array([-1.2, 1.0]),
+            optaxls.newton(damping=1e-6),
+            max_steps=60,
+            tolerance=1e-4,
+            extra=extra,
+        )
+
+    told = {"predict_fn": residuals, "prediction_loss_fn": half_squares}
+    with_them, without = found(lambda w: told), found(None)
+    assert with_them.converged and jnp.allclose(with_them.params, 1.0, atol=1e-3)
+    assert with_them.num_steps < 0.6 * without.num_steps
 
 
 @pytest.mark.parametrize(

@@ -191,14 +191,8 @@ def _result(
 
 
 def _run(
-    value_fn: ValueFn,
-    optimizer: Any,
-    max_steps: int,
-    extra: Extra | None,
-    begin: tuple[Params, Any],
-    tolerance: Any,
+    objective: Objective, optimizer: Any, max_steps: int, begin: tuple, tolerance: Any
 ) -> MinimizeResult:
-    objective = objective_of(value_fn, optimizer, begin[0], extra)
     end = jax.lax.while_loop(
         functools.partial(_goes_on, max_steps, tolerance),
         functools.partial(_advance, objective, optimizer),
@@ -220,19 +214,22 @@ def _compiled(
     value_fn: ValueFn, optimizer: Any, max_steps: int, extra: Extra | None
 ) -> Callable:
     optimizer = optax.with_extra_args_support(optimizer)
-    return jax.jit(functools.partial(_run, value_fn, optimizer, max_steps, extra))
+
+    def run(begin: tuple[Params, Any], tolerance: Any) -> MinimizeResult:
+        objective = objective_of(value_fn, optimizer, begin[0], extra)
+        return _run(objective, optimizer, max_steps, begin, tolerance)
+
+    return jax.jit(run)
 
 
 def _run_with_callback(
-    value_fn: ValueFn,
+    objective: Objective,
     optimizer: Any,
     max_steps: int,
-    extra: Extra | None,
     begin: tuple[Params, Any],
     tolerance: Any,
     callback: Callable[[MinimizeProgress], Any],
 ) -> MinimizeResult:
-    objective = objective_of(value_fn, optimizer, begin[0], extra)
     start = jax.jit(functools.partial(_start, objective, optimizer, max_steps))
     advance = jax.jit(functools.partial(_advance, objective, optimizer))
     progress = start(begin)
@@ -296,9 +293,9 @@ def minimize(
       ``lbfgs()``, whose gradients are used again. With other optimizers it is one per
       step and what their trials need. Evaluations inside a direction are not counted:
       Hessian products, and the second gradients of ``stochastic_lbfgs``. It holds three
-      numbers per step of ``max_steps``. The last eight pairs of ``value_fn`` and
-      ``optimizer`` stay compiled. For data that changes, or is large, jit a function of
-      the data that calls ``minimize``.
+      numbers per step of ``max_steps``. The last eight triples of ``value_fn``,
+      ``optimizer`` and ``extra`` stay compiled. For data that changes, or is large, jit
+      a function of the data that calls ``minimize``.
 
     Example:
       >>> import jax.numpy as jnp, optaxls
@@ -325,12 +322,13 @@ def minimize(
     if callback is None and not traced and hashable:
         return _compiled(value_fn, optimizer, max_steps, extra)(begin, tolerance)
     optimizer = optax.with_extra_args_support(optimizer)
+    objective = objective_of(value_fn, optimizer, params, extra)
     if callback is None:
-        return _run(value_fn, optimizer, max_steps, extra, begin, tolerance)
+        return _run(objective, optimizer, max_steps, begin, tolerance)
     if traced:
         raise TypeError(
             "minimize: a callback cannot be called inside jit or another transformation"
         )
     return _run_with_callback(
-        value_fn, optimizer, max_steps, extra, begin, tolerance, callback
+        objective, optimizer, max_steps, begin, tolerance, callback
     )
