@@ -187,9 +187,31 @@ def _direction(name: str, factory: Callable[[], Any], largest: float) -> Directi
         del size, task
         return optaxls.auto(factory())
 
+    return _beside(name, fixed, freed, largest)
+
+
+def _beside(name: str, fixed: Make, freed: Make, largest: float) -> Direction:
     sizes = tuple(float(s) for s in largest * np.logspace(-3.5, 0, 8))
     found = Contender(f"auto({name})", freed, evaluate_at=optaxls.eval_params)
     return Direction(Contender(name, fixed, sizes), found)
+
+
+def _hyperball(largest: float) -> Direction:
+    """Adam's direction, as long as the matrix that it turns: sizes are angles."""
+
+    def turned() -> optax.GradientTransformation:
+        return optax.chain(optax.scale_by_adam(), optax.scale_by_trust_ratio())
+
+    def fixed(size: Any, task: Task) -> optax.GradientTransformation:
+        del task
+        step = optax.scale_by_learning_rate(size)
+        return optax.chain(turned(), step, rivals.keep_lengths())
+
+    def freed(size: Any, task: Task) -> optax.GradientTransformation:
+        del size, task
+        return optaxls.auto(turned(), path=optaxls.along_sphere())
+
+    return _beside("hyperball", fixed, freed, largest)
 
 
 def _muon() -> optax.GradientTransformation:
@@ -204,6 +226,7 @@ DIRECTIONS = (
     _direction("lion", optax.scale_by_lion, 10**-0.5),
     _direction("rms", optax.scale_by_rms, 10**-0.5),
     _direction("muon", _muon, 10**0.5),
+    _hyperball(10**0.5),
 )
 
 

@@ -162,3 +162,20 @@ def distance_adaptive_muon() -> optax.GradientTransformation:
     """
     dog = optax.contrib.dog(init_step=("learning_rate", 1e-3))
     return _with_adam(optax.chain(_orthogonalized(), dog, optax.stateless(_bounded)))
+
+
+def keep_lengths() -> optax.GradientTransformation:
+    """Takes each matrix back to the length that it had before the update.
+
+    Reference:
+      Hyperball, arXiv:2606.16899.
+    """
+
+    def leaf(update: jax.Array, w: jax.Array) -> jax.Array:
+        if w.ndim < 2:
+            return update
+        length, new = jnp.linalg.norm(w), jnp.linalg.norm(w + update)
+        ratio = jnp.where((length > 0) & (new > 0), length / new, 1)
+        return (w + update) * ratio - w
+
+    return optax.stateless(lambda updates, params: jax.tree.map(leaf, updates, params))

@@ -281,6 +281,7 @@ def test_make_step_on_an_empty_tree_makes_no_step(name):
 # What the docstrings promise under "Cost", in copies of the params.
 COPIES = dict.fromkeys(RULES, 0) | {
     "auto": 4,
+    "turned_auto": 4,
     "spectral": 2,
     "secant": 2,
     "sls_polyak": 1,

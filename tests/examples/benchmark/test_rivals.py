@@ -235,3 +235,20 @@ def test_the_defaults_of_optax_are_those_of_the_authors(factory, defaults):
 def test_names_are_unique():
     names = [c.name for c in contenders.PEERS]
     assert len(set(names)) == len(names) and set(ADDED) < set(names)
+
+
+def test_hyperball_turns_matrices_as_our_path_does():
+    """Its grid takes the formula with a difference, `along_sphere` one without."""
+    rng = np.random.default_rng(0)
+    w, d = ({"m": rng.standard_normal((3, 2)), "v": rng.standard_normal(2)},) * 2
+    d = jax.tree.map(lambda leaf: jnp.asarray(leaf[::-1], jnp.float32), d)
+    w = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), w)
+    tx = rivals.keep_lengths()
+    found, _ = tx.update(optax.tree.scale(0.3, d), tx.init(w), w)
+    rule = optaxls.scale_by_initial_step(
+        optaxls.constant(0.3), path=optaxls.along_sphere()
+    )
+    grad = jax.tree.map(jnp.negative, d)
+    ours, _ = rule.update(d, rule.init(w), w, value=jnp.array(1.0), grad=grad)
+    for a, b in zip(*map(jax.tree.leaves, (found, ours)), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
