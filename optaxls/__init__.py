@@ -142,7 +142,7 @@ from optaxls.parts.paths.line import along_direction as along_direction
 from optaxls.parts.paths.orthant import along_orthant as along_orthant
 from optaxls.parts.paths.proximal import along_projection as along_projection
 from optaxls.parts.paths.proximal import along_prox as along_prox
-from optaxls.parts.paths.segment import along_segment as along_segment
+from optaxls.parts.paths.line import along_segment as along_segment
 from optaxls.parts.paths.sphere import along_sphere as along_sphere
 from optaxls import prox as prox
 

@@ -107,7 +107,7 @@ KEYWORDS = {
     "adapted_damping": {"factor": 1.5},
     "growing_batches": {"dataset_size": NEEDED, "damping": 1e-3},
     "minimize": {"max_steps": 1000, "tolerance": 1e-6},
-    "auto": {"weight_decay": 0.0, "rate": 1.0, "tolerance": 0.2, "decay": 0.9},
+    "auto": {"weight_decay": 0.0, "rate": 1.0, "tolerance": None, "decay": 0.9},
 }
 _grown = {"growth": 2.0, "initial_step_size": 1.0, "reset": "grow"}
 _newton = {"steps_per_epoch": 1.0, "c": 0.1, "decrease_factor": 0.9, "growth": 1.5}

@@ -16,6 +16,11 @@ from optaxls.transforms.preconditioned import scale_by_preconditioned_search
 from optaxls.transforms.tail_averaged import tail_averaged
 from optaxls.transforms.untested import scale_by_initial_step
 
+# Adam's direction becomes short where batches disagree. Another may stay as long: then
+# climbs are smaller, and steps that are too long do more harm.
+_TOLERANCE, _TOLERANCE_ALONG = 0.2, 0.1
+_LONGEST_ALONG = 0.01
+
 
 def _along(
     direction: optax.GradientTransformation | None,
@@ -41,7 +46,7 @@ def auto(
     *,
     weight_decay: float = 0.0,
     rate: float = 1.0,
-    tolerance: float = 0.2,
+    tolerance: float | None = None,
     decay: float = 0.9,
     path: Path = along_direction,
 ) -> optax.GradientTransformationExtraArgs:
@@ -78,7 +83,9 @@ def auto(
       rate: > 0, dimensionless: how fast ``hindsight`` corrects the step size.
       tolerance: in (0, 0.25]: how much the offset from the mean may climb on new
         batches before ``hindsight`` shortens the steps. A smaller one makes them
-        shorter.
+        shorter. None is 0.2, and 0.1 along a ``direction`` that is given. Steps along
+        such a one are also limited, to 1 % of the length of the params where it
+        disagrees with the batches (``max_relative_length`` of ``hindsight``).
       decay: in [0, 1), weight of the past in the running means of ``hindsight``.
       path: where a step leads: ``along_prox(...)`` or ``along_projection(...)``. The
         loss is then given without the penalty, and ``hindsight`` judges the two
@@ -118,6 +125,7 @@ def auto(
       No publication; defined here. Each part names its source.
     """
     checks.require("weight_decay", weight_decay, "[0, inf)")
+    along_given = direction is not None
     if direction is None:
         if path.prox is None:
             direction = optax.scale_by_adam(0.9, 0.99, nesterov=True)
@@ -128,7 +136,10 @@ def auto(
             "direction must be an optax transformation such as optax.scale_by_lion(),"
             f" got {direction!r}; no step size has to be given"
         )
-    first = hindsight(rate, tolerance, decay)
+    if tolerance is None:
+        tolerance = _TOLERANCE_ALONG if along_given else _TOLERANCE
+    longest = _LONGEST_ALONG if along_given else None
+    first = hindsight(rate, tolerance, decay, max_relative_length=longest)
     rule = scale_by_initial_step(first, path=path, name="auto")
     if path.prox is not None or direction is None:
         parts = [_along(direction, rule, path, weight_decay)]

@@ -39,15 +39,32 @@ def test_a_bad_batch_leaves_every_memory_as_it_was(fault):
     assert not any(leaf.any() for leaf in jax.tree.leaves(after["updates"]))
 
 
+DIRECTIONS = {
+    "gradient": optax.identity,
+    "heavy ball": functools.partial(optax.trace, 0.9),
+    "sign": optax.scale_by_sign,
+    "lion": optax.scale_by_lion,
+    "rms": optax.scale_by_rms,
+    "adam": lambda: None,
+}
+
+
 @pytest.mark.slow
-def test_no_network_of_relus_dies():
-    """16 seeds; before steps were braked, 5 of them ended at a loss above 2."""
+@pytest.mark.parametrize(
+    "name, bound", [("adam", 1e-3), ("heavy ball", 5e-3), ("lion", 1e-3)]
+)
+def test_no_network_of_relus_dies(name, bound):
+    """16 seeds; before steps were braked, 5 of them ended at a loss above 2.
+
+    Along heavy ball two did, and Lion ended at up to 0.4, before the length was limited
+    along directions that are given.
+    """
     images, labels = map(jnp.asarray, test_training_faults.digits())
     loss = test_training_faults.loss
     rng = np.random.default_rng(0)
     order = [[rng.permutation(640) for _ in range(30)] for _ in range(16)]
     batches = jnp.asarray(np.reshape(order, (16, 300, 64)))
-    optimizer = optaxls.auto()
+    optimizer = optaxls.auto(DIRECTIONS[name]())
     step = optaxls.make_step(loss, optimizer)
 
     def train(seed, rows):
@@ -61,17 +78,7 @@ def test_no_network_of_relus_dies():
         return loss(optaxls.eval_params(state, params), images, labels)
 
     ends = jax.jit(jax.vmap(train))(jnp.arange(16), batches)
-    assert jnp.max(ends) < 1e-3
-
-
-DIRECTIONS = {
-    "gradient": optax.identity,
-    "heavy ball": functools.partial(optax.trace, 0.9),
-    "sign": optax.scale_by_sign,
-    "lion": optax.scale_by_lion,
-    "rms": optax.scale_by_rms,
-    "adam": lambda: None,
-}
+    assert jnp.max(ends) < bound
 
 
 @pytest.mark.slow(one_in=4)

@@ -25,7 +25,7 @@ def share(excess):
 def changed(climb, climbed, k):
     """The change of the logarithm of the step size."""
     slow = RATE / (k + 10)
-    fast = (slow if climbed else RULE._FAST) * share(-climb - 3 * TOLERANCE)
+    fast = (slow if climbed else 0.2) * float(np.clip((-climb - 0.6) / 0.2, 0, 1))
     up = max(slow * share(TOLERANCE / 4 - climb), fast)
     return up - slow * (2 * share(climb - TOLERANCE) + 6 * share(climb - 3 * TOLERANCE))
 
@@ -41,7 +41,7 @@ def bounded(number, typical):
     return min(number, 10 * typical) if typical else number
 
 
-def oracle(gradients, directions, values, w, first):
+def oracle(gradients, directions, values, w, first, longest=None):
     """Step sizes and points from the formulas, in float64; all directions descend."""
     mean, averaged, climb, climbed = w, 0, 0.0, False
     recent, typical, last = 0.0, 0.0, values[0]
@@ -74,6 +74,11 @@ def oracle(gradients, directions, values, w, first):
         if typical > 0:
             seen = max(typical, bounded(change, typical))
             applied = min(applied, RULE._MOST_CHANGES * seen / -slope)
+        aligned = -slope / np.linalg.norm(g) / np.linalg.norm(d)
+        if longest and k > 0 and (1 + climb) * (1 - aligned) > 0:
+            room = max(longest * np.linalg.norm(w), 1e-3 * math.sqrt(len(w)))
+            room /= (1 + climb) * (1 - aligned)
+            applied = min(applied, room / np.linalg.norm(d))
         if climb > 3 * TOLERANCE:
             averaged = 0
         mean = mean + (w - mean) * 2 / (max(averaged, 1) + 1)
@@ -85,10 +90,10 @@ def oracle(gradients, directions, values, w, first):
 
 
 @functools.cache
-def program(first):
+def program(first, longest):
     """``hindsight`` over a run: the start, and the compiled steps."""
     tx = optaxls.scale_by_initial_step(
-        optaxls.hindsight(RATE, TOLERANCE, DECAY, initial_step_size=first)
+        optaxls.hindsight(RATE, TOLERANCE, DECAY, first, longest)
     )
 
     def body(carry, batch):
@@ -100,9 +105,9 @@ def program(first):
     return tx.init, jax.jit(lambda c, b: jax.lax.scan(body, c, b)[1])
 
 
-def ours(gradients, directions, values, w, first, dtype=jnp.float64):
+def ours(gradients, directions, values, w, first, dtype=jnp.float64, longest=None):
     """Step sizes and points of ``hindsight`` along the given directions."""
-    init, run = program(first)
+    init, run = program(first, longest)
     w = jnp.asarray(w, dtype)
     batches = (gradients, directions, values)
     batches = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), batches)
@@ -126,17 +131,18 @@ def drawn(seed, length=60):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("longest", [None, 0.01])
 @pytest.mark.parametrize("start", ["given", "from the params", "from zero"])
 @pytest.mark.parametrize("seed", range(4))
-def test_it_is_the_formula(seed, start):
+def test_it_is_the_formula(seed, start, longest):
     gradients, directions, values, w = drawn(seed)
     # The first step does not ask for the params that it does not move.
     directions[0, 1] = 0
     first = FIRST if start == "given" else None
     w = w * (start != "from zero") + np.array([0, 7, 0, 0])
     with jax.enable_x64(True):
-        steps, points = ours(gradients, directions, values, w, first)
-    expected = oracle(gradients, directions, values, w, first)
+        steps, points = ours(gradients, directions, values, w, first, longest=longest)
+    expected = oracle(gradients, directions, values, w, first, longest)
     for step, w, (wanted, point) in zip(steps, points, expected, strict=True):
         assert step == pytest.approx(wanted, rel=1e-9)
         np.testing.assert_allclose(w, point, rtol=1e-9)
@@ -358,3 +364,31 @@ def test_steps_that_let_the_loss_rise_above_its_start_become_short():
         w = w + updates
         losses.append(float(value))
     assert losses[-1] < 1e-3 * losses[0]
+
+
+@pytest.mark.slow
+def test_a_limited_step_is_short_where_batches_disagree_and_free_where_they_agree():
+    """The direction stays; noise hides the gradient, or there is none."""
+    tx = optaxls.scale_by_initial_step(optaxls.hindsight(max_relative_length=0.01))
+
+    def step(carry, batch):
+        w, state = carry
+        g, value = batch
+        updates, state = tx.update(-jnp.ones(1000), state, w, value=value, grad=g)
+        length = jnp.linalg.norm(updates) / jnp.linalg.norm(w)
+        aligned = jnp.sum(g) / jnp.linalg.norm(g) / math.sqrt(1000)
+        free = (1 + state.initial_step.climb) * (1 - aligned)
+        return (w + updates, state), (length, length * free)
+
+    rng, w = np.random.default_rng(0), jnp.ones(1000)
+    noise = 100 * rng.standard_normal((40, 1000))
+    # Losses so different that any step is plausible.
+    values = 1e4 * rng.standard_normal(40)
+    run = jax.jit(lambda g: jax.lax.scan(step, (w, tx.init(w)), (g, values))[1])
+    (noisy, bounded), (plain, _) = run(1 + noise), run(np.ones((40, 1000)))
+    # Without noise steps grow. The first step that descends is 6 % of the params.
+    assert plain[0] == pytest.approx(0.06, rel=1e-4) and jnp.max(plain) > 0.1
+    later = np.flatnonzero(noisy)[1:]
+    assert len(later) > 20
+    np.testing.assert_array_less(bounded[later], 0.01 * (1 + 1e-4))
+    assert jnp.max(bounded[later]) > 0.0099

@@ -5,7 +5,7 @@ import optax
 from optaxls.directions.proximal._spectral import spectral_step
 from optaxls.optimizers.proximal._full_batch import searched_from_one
 from optaxls.parts.conditions.nonmonotone import window_armijo
-from optaxls.parts.paths.segment import along_segment
+from optaxls.parts.paths.line import along_segment
 from optaxls.parts.types import Proximal
 
 

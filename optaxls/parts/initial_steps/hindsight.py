@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from optaxls._core import checks, trees
+from optaxls._core.lengths import moved_lengths
 from optaxls._core.robust import FAR_BELOW, at_most_tenfold
 from optaxls.parts.types import InitialStep, Origin, Outcome
 
@@ -16,6 +17,9 @@ _RELATIVE_LENGTH = 0.06
 _FROM_ZERO = 1e-3
 # The fastest growth of the first step size, as a change of its logarithm.
 _FAST = 0.2
+# Where the climb is below minus this, most coordinates of all batches agree. Growth is
+# fastest where it is below by so much more.
+_AGREED, _NEARLY = 0.6, 0.2
 # So many of the first losses tell where the loss was before training.
 _EARLY = 10
 # A step promises at most so many times the typical change of the loss between batches.
@@ -135,7 +139,8 @@ def _correction(memory: HindsightMemory, rate: Any, tolerance: Any) -> jax.Array
 
     slow = rate / (count + 10)
     # Until the first climb the step size may be many decades too short.
-    fast = jnp.where(climbed, slow, _FAST) * share(-climb - 3 * tolerance)
+    agreed = jnp.clip((-climb - _AGREED) / _NEARLY, 0, 1)
+    fast = jnp.where(climbed, slow, _FAST) * agreed
     up = jnp.maximum(slow * share(tolerance / 4 - climb), fast)
     down = 2 * slow * (share(climb - tolerance) + 3 * share(climb - 3 * tolerance))
     return up - down
@@ -143,20 +148,32 @@ def _correction(memory: HindsightMemory, rate: Any, tolerance: Any) -> jax.Array
 
 def _first_step(origin: Origin, dtype: Any) -> jax.Array:
     """The step size of the first step, from the length of the params that it moves."""
-
-    def terms(d, w):
-        # A product with the mask keeps the sharding that a select would lose in vmap.
-        # The count is a float: an integer overflows for models of two billion params.
-        moving = (d != 0).astype(dtype)
-        d, w = jnp.abs(d).astype(dtype), jnp.abs(w).astype(dtype)
-        return moving, moving * w * w, d * d
-
-    # Both lengths are Euclidean, whatever metric the path has. Computed here, under the
-    # branch of the first step, they cost later steps nothing.
-    found = trees.sums(terms, origin.direction, origin.params)
-    root, length, unit = (jnp.sqrt(total) for total in found)
-    wanted = jnp.where(length > 0, _RELATIVE_LENGTH * length, _FROM_ZERO * root)
+    # Whatever metric the path has. Computed here, under the branch of the first step,
+    # the lengths cost later steps nothing.
+    length, unit, ones = moved_lengths(origin.direction, origin.params, dtype)
+    wanted = jnp.where(length > 0, _RELATIVE_LENGTH * length, _FROM_ZERO * ones)
     return wanted / jnp.where(unit > 0, unit, 1)
+
+
+def _within_length(
+    step_size: jax.Array, updated: HindsightMemory, origin: Origin, share: float | None
+) -> jax.Array:
+    """The step size, or the one of the share of the params that the climb allows."""
+    if share is None:
+        return step_size
+    dtype = step_size.dtype
+    length, unit, ones = moved_lengths(origin.direction, origin.params, dtype)
+    # Where all batches agree that the steps are too short, nothing limits them, nor
+    # along this batch's own gradient.
+    steepest = jnp.sqrt(origin.grad_sqnorm) * unit
+    aligned = -origin.slope / jnp.where(steepest > 0, steepest, 1)
+    disagreement = jnp.maximum((1 + updated.climb) * (1 - aligned), 0)
+    longest = jnp.maximum(share * length, _FROM_ZERO * ones)
+    # The comparison is with a product, since the quotient may be 0 / 0.
+    taken = step_size * unit * disagreement
+    limit = step_size * longest / jnp.where(taken > longest, taken, 1)
+    # The first step has a length of its own.
+    return jnp.where((taken > longest) & (updated.num_steps > 0), limit, step_size)
 
 
 def _shortened(
@@ -232,6 +249,7 @@ def hindsight(
     tolerance: float = 0.2,
     decay: float = 0.9,
     initial_step_size: float | None = None,
+    max_relative_length: float | None = None,
 ) -> InitialStep:
     r"""Adjusts the step size by a new batch's slope along the past steps.
 
@@ -263,7 +281,7 @@ def hindsight(
     Where :math:`c > 3\tau`, the mean starts anew from the present params. Far too long
     steps leave an offset that goes on climbing, however short later steps are. Until c
     has been above :math:`\tau` once, the first step may have been many decades too
-    short. Then :math:`\log\eta` grows by up to 0.2 where :math:`c < -3\tau`.
+    short. Then :math:`\log\eta` grows by up to 0.2 where :math:`c < -0.6`.
 
     The first step moves the params by 6 % of their length, of those that the direction
     moves. If they are all 0, it moves each by 0.001 (root mean square).
@@ -271,6 +289,16 @@ def hindsight(
     A step promises at most four times the change of the loss from one batch to the
     next, or its typical size, if that is more. No formula depends on where the zero of
     the loss is. A batch counts at most as ten typical ones in each average.
+
+    With ``max_relative_length`` (r) later steps are at most as long as
+
+    .. math::
+      \eta\,\|d\| \le \frac{\max(r\,\|w\|,\ 0.001 \sqrt{n})}{(1 + c)(1 - a)},
+      \quad a = \frac{-\langle g, d\rangle}{\|g\|\,\|d\|}
+
+    for the n params that the direction d moves. A direction with momentum, or of signs,
+    is as long where batches disagree as where they agree. Then steps that are far too
+    long show late, when they have spoilt a network. Along minus the gradient a is 1.
 
     The remembered step size is at most twice the longest one taken lately, over 10
     steps or so (by ``decay``). If rounding undoes the steps, the step size grows.
@@ -280,6 +308,7 @@ def hindsight(
       tolerance: the largest climb that does not shorten the steps, in (0, 0.25].
       decay: weight of the past in the climb and the typical change, in [0, 1).
       initial_step_size: > 0, for the first step; None finds it from the params.
+      max_relative_length: > 0, dimensionless, such as 0.01; None sets no limit.
 
     Returns:
       An initial step. After a search the next correction starts from the step size that
@@ -296,7 +325,8 @@ def hindsight(
       ValueError: an argument lies outside its range.
 
     Cost:
-      No evaluation; one copy of the params and one pass over it.
+      No evaluation; one copy of the params and one pass over it. The limit takes one
+      more pass, over params and direction.
 
     Example:
       >>> import jax.numpy as jnp, optaxls
@@ -318,6 +348,8 @@ def hindsight(
     checks.require("decay", decay, "[0, 1)")
     if initial_step_size is not None:
         checks.require("initial_step_size", initial_step_size, "(0, inf)")
+    if max_relative_length is not None:
+        checks.require("max_relative_length", max_relative_length, "(0, inf)")
 
     def init(params: Any) -> HindsightMemory:
         zero = jnp.zeros((), trees.scalar_dtype(params))
@@ -349,7 +381,8 @@ def hindsight(
 
     def propose(observed: _Observed, origin: Origin) -> jax.Array:
         change = jnp.abs(origin.value - observed.before.last_value)
-        return _shortened(observed.step_size, observed.after, origin, change)
+        step_size = _shortened(observed.step_size, observed.after, origin, change)
+        return _within_length(step_size, observed.after, origin, max_relative_length)
 
     def commit(
         observed: _Observed, origin: Origin, outcome: Outcome
