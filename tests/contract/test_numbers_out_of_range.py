@@ -47,6 +47,13 @@ THIRD = ("step_fraction", [0, -1, 1.5, math.nan, "1"], "(0, 1]")
 TABLE = ("max_bytes", [0, -1, math.nan, "1"], "(0, inf]")
 GROWING = [EPOCH, RATE, FIRST, LARGEST, RESET]
 
+# None finds these itself.
+_GIVEN = [0, -1, 0.0, math.nan, math.inf, "1", True]
+HINDSIGHT = [
+    ("rate", POSITIVE, "(0, inf)"),
+    ("tolerance", [0, 0.3, -0.1, math.nan, "0.1", True], "(0, 0.25]"),
+    ("decay", WEIGHT, "[0, 1)"),
+]
 NEWTON = [DAMPING, C, DECREASE, TRIALS, EPOCH, RATE, RESET, LARGEST]
 
 _ip = functools.partial
@@ -94,6 +101,12 @@ RULES = {
         [FIRST, ("min_step_size", POSITIVE, "(0, inf)")]
         + [("max_step_size", POSITIVE, "(0, inf)")],
     ),
+    "hindsight": (
+        optaxls.hindsight,
+        [*HINDSIGHT, ("initial_step_size", _GIVEN, "(0, inf)")]
+        + [("max_relative_length", _GIVEN, "(0, inf)")],
+    ),
+    "auto": (optaxls.auto, [*HINDSIGHT, ("weight_decay", EPS, "[0, inf)")]),
     "capped": (_ip(optaxls.capped, _constant), [LARGEST]),
     "backtracking": (
         optaxls.backtracking,
