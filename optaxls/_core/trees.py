@@ -115,6 +115,25 @@ def inner_and_abs(left: Any, right: Any, dtype: Any) -> tuple[jax.Array, jax.Arr
     return total, size
 
 
+def moved_lengths(
+    direction: Any, params: Any, dtype: Any
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Lengths of params, direction and a vector of ones, where the direction is not 0.
+
+    They are Euclidean, and found in one pass.
+    """
+
+    def leaf_terms(d, w):
+        # A product with the mask keeps the sharding that a select would lose in vmap.
+        # The count is a float: an integer overflows for models of two billion params.
+        moving = (d != 0).astype(dtype)
+        d, w = jnp.abs(d).astype(dtype), jnp.abs(w).astype(dtype)
+        return moving * w * w, d * d, moving
+
+    length, unit, ones = sums(leaf_terms, direction, params)
+    return jnp.sqrt(length), jnp.sqrt(unit), jnp.sqrt(ones)
+
+
 def sqnorm(tree: Any, dtype: Any) -> jax.Array:
     """Returns ``sum_j |tree_j|^2`` in ``dtype`` or wider."""
 

@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 
 from optaxls._core import checks, trees
-from optaxls._core.lengths import moved_lengths
 from optaxls._core.robust import FAR_BELOW, at_most_tenfold
 from optaxls.parts.types import InitialStep, Origin, Outcome
 
@@ -55,6 +54,19 @@ class HindsightMemory(NamedTuple):
     recent_step: jax.Array
     num_averaged: jax.Array
     num_steps: jax.Array
+
+
+def _new_memory(params: Any, initial_step_size: float | None) -> HindsightMemory:
+    """The memory before the first step; a step size of 0 is one still to be found."""
+    zero = jnp.zeros((), trees.scalar_dtype(params))
+    first = jnp.asarray(
+        0 if initial_step_size is None else initial_step_size, zero.dtype
+    )
+    none, no = jnp.zeros((), jnp.int32), jnp.zeros((), bool)
+    mean = trees.wide(params)
+    return HindsightMemory(
+        mean, zero, no, zero, zero, zero, zero, first, zero, none, none
+    )
 
 
 class _Observed(NamedTuple):
@@ -150,7 +162,7 @@ def _first_step(origin: Origin, dtype: Any) -> jax.Array:
     """The step size of the first step, from the length of the params that it moves."""
     # Whatever metric the path has. Computed here, under the branch of the first step,
     # the lengths cost later steps nothing.
-    length, unit, ones = moved_lengths(origin.direction, origin.params, dtype)
+    length, unit, ones = trees.moved_lengths(origin.direction, origin.params, dtype)
     wanted = jnp.where(length > 0, _RELATIVE_LENGTH * length, _FROM_ZERO * ones)
     return wanted / jnp.where(unit > 0, unit, 1)
 
@@ -162,7 +174,7 @@ def _within_length(
     if share is None:
         return step_size
     dtype = step_size.dtype
-    length, unit, ones = moved_lengths(origin.direction, origin.params, dtype)
+    length, unit, ones = trees.moved_lengths(origin.direction, origin.params, dtype)
     # Where all batches agree that the steps are too short, nothing limits them, nor
     # along this batch's own gradient.
     steepest = jnp.sqrt(origin.grad_sqnorm) * unit
@@ -352,15 +364,7 @@ def hindsight(
         checks.require("max_relative_length", max_relative_length, "(0, inf)")
 
     def init(params: Any) -> HindsightMemory:
-        zero = jnp.zeros((), trees.scalar_dtype(params))
-        first = jnp.asarray(
-            0 if initial_step_size is None else initial_step_size, zero.dtype
-        )
-        none, no = jnp.zeros((), jnp.int32), jnp.zeros((), bool)
-        mean = trees.wide(params)
-        return HindsightMemory(
-            mean, zero, no, zero, zero, zero, zero, first, zero, none, none
-        )
+        return _new_memory(params, initial_step_size)
 
     def observe(memory: HindsightMemory, origin: Origin) -> _Observed:
         begins = memory.num_steps == 0
