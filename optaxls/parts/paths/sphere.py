@@ -19,9 +19,9 @@ def _turned(w: jax.Array, d: jax.Array, step_size: jax.Array) -> jax.Array:
     excess = growth / jnp.where(sqlength > 0, sqlength, 1)
     ratio = jnp.sqrt(jnp.maximum(1 + excess, 0))
     turned = (moved - wide * (excess / (1 + ratio))) / jnp.where(ratio > 0, ratio, 1)
-    # A matrix of zeros has no direction to keep, and one that a step would make 0 has
-    # none afterwards.
-    turned = jnp.where(sqlength > 0, jnp.where(ratio > 0, turned, 0), moved)
+    # A matrix of zeros has no length to keep. One that a step would make 0 stays where
+    # it is: the quotient is then that of 0 and 1.
+    turned = jnp.where(sqlength > 0, turned, moved)
     return turned.astype(w.dtype)
 
 
