@@ -148,6 +148,19 @@ def _entered(entry: _Entry | None, finite: jax.Array, step: Step) -> Step:
     )
 
 
+def _written_first(memories: Any, outcome: Outcome) -> tuple[Any, Outcome]:
+    """Both, with a step size that is known only when the memories are.
+
+    A memory such as a mean of the params reads them. XLA overwrites params that are
+    donated, and copies them before if something may still read them later. Before jax
+    0.12 it copies them all the same.
+    """
+    step_size = outcome.applied.step_size
+    memories, step_size = jax.lax.optimization_barrier((memories, step_size))
+    applied = outcome.applied._replace(step_size=step_size)
+    return memories, outcome._replace(applied=applied)
+
+
 def _untested(origin: Origin, proposal: jax.Array) -> Found:
     """Returns the proposed step size as the result of a search without any trial."""
     none = jnp.zeros_like(proposal, jnp.int32)
@@ -255,8 +268,9 @@ def take_step(
     )
     for part, memory, old in zip(Memories._fields, new, memories, strict=True):
         require_like(part, memory, old)
+    kept, outcome = _written_first(trees.select(finite, new, memories), outcome)
     updates, outcome = _apply(origin, parts.path, outcome, choose)
-    step = Step(updates, outcome, trees.select(finite, new, memories))
+    step = Step(updates, outcome, kept)
     return _entered(entry, finite, step)
 
 
@@ -282,6 +296,7 @@ def take_untested_step(
     outcome = _outcome(origin, path, _untested(origin, proposal), moves)
     new = initial_step.commit(observed, origin, outcome)
     require_like("initial_step", new, memory)
+    kept, outcome = _written_first(trees.select(finite, new, memory), outcome)
     updates, outcome = _apply(origin, path, outcome, choose)
-    step = Step(updates, outcome, trees.select(finite, new, memory))
+    step = Step(updates, outcome, kept)
     return _entered(entry, finite, step)

@@ -134,6 +134,8 @@ def tail_averaged(
         mean = trees.select(finite, mean, state.tail_mean)
         failures = jnp.where(finite, 0, trees.one_more(state.num_non_finite))
         back = (failures >= _PATIENCE) & (state.num_in_tail > 0)
+        # The mean is written first: XLA copies donated params that are read later.
+        back, mean = jax.lax.optimization_barrier((back, mean))
         way = hold_integers(trees.difference(mean, params), params)
         updates = trees.select(back, way, updates)
         new = TailAverageState(

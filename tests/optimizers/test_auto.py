@@ -1,6 +1,7 @@
 """The optimizer without a step size: what its parts are there for."""
 
 import functools
+import re
 
 import jax
 import jax.numpy as jnp
@@ -158,3 +159,19 @@ def test_leaves_that_are_not_trained_may_be_of_any_kind():
 def test_a_step_size_is_refused_by_name():
     with pytest.raises(TypeError, match=r"direction must be .* got 0\.1; no step size"):
         optaxls.auto(0.1)  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.skipif(jax.__version_info__ < (0, 12), reason="XLA loses the order")
+def test_a_donated_step_copies_no_params():
+    # The mean iterate and the average read the params before they are overwritten.
+    optimizer = optaxls.auto()
+
+    def loss(w, x):
+        return jnp.mean((x @ w - jnp.sin(x[:, :7])) ** 2)
+
+    w = jnp.ones((90, 7))
+    step = jax.jit(optaxls.make_step(loss, optimizer), donate_argnums=(0, 1))
+    x = jnp.ones((5, 90))
+    text = step.lower(w, optimizer.init(w), x).compile().as_text()
+    assert re.search(r"= f32\[90,7\]\S* fusion\(", text)
+    assert not re.search(r"= f32\[90,7\]\S* copy\(", text)

@@ -158,11 +158,11 @@ def _correction(memory: HindsightMemory, rate: Any, tolerance: Any) -> jax.Array
     return up - down
 
 
-def _first_step(origin: Origin, dtype: Any) -> jax.Array:
+def _first_step(direction: Any, params: Any, dtype: Any) -> jax.Array:
     """The step size of the first step, from the length of the params that it moves."""
     # Whatever metric the path has. Computed here, under the branch of the first step,
     # the lengths cost later steps nothing.
-    length, unit, ones = trees.moved_lengths(origin.direction, origin.params, dtype)
+    length, unit, ones = trees.moved_lengths(direction, params, dtype)
     wanted = jnp.where(length > 0, _RELATIVE_LENGTH * length, _FROM_ZERO * ones)
     return wanted / jnp.where(unit > 0, unit, 1)
 
@@ -371,9 +371,12 @@ def hindsight(
         first = memory.hindsight_step
         if initial_step_size is None:
             # After a failed search the next one goes on where that one ended.
+            # Only lengths are read. For minus a direction reversing it cancels that
+            # sign; else XLA would store the direction anew for this branch.
+            reverse = trees.reverse(origin.direction)
             first = trees.either(
                 begins & (first == 0),
-                lambda: _first_step(origin, first.dtype),
+                lambda: _first_step(reverse, origin.params, first.dtype),
                 lambda: memory.hindsight_step,
             )
         after, corrected = _looked_back(memory, origin, rate, tolerance, decay)
