@@ -25,7 +25,16 @@ KINDS = (
 # five, and those that a test wants quick; the others are long.
 IN_CI = ("ponos", "auto", "stochastic_lbfgs", "sag", "prox_sgd")
 FAMILIES = dict.fromkeys(
-    (*IN_CI, *KINDS, "lbfgs", "heavy_ball", "accelerated_search", "owl_qn")
+    (
+        *IN_CI,
+        *KINDS,
+        "lbfgs",
+        "heavy_ball",
+        "accelerated_search",
+        "owl_qn",
+        "ivon",
+        "iblr",
+    )
 )
 # The same optimizer as another row, by other arguments: long tests.
 SETTINGS = {
@@ -49,6 +58,7 @@ VARIANTS = SETTINGS | {
     "prox_adam",
     "svrg",
     "ivon_searched",
+    "von",
     "iblr",
     "pqn",
 }

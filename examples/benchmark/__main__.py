@@ -35,7 +35,7 @@ from examples.common.command_line import read
 from examples.common.errors import UsageError, exit_code
 
 _DEFAULT_OUT = Path("examples/benchmark/results")
-_LOSSES = ("best", "end", "milliseconds")
+_LOSSES = ("best", "end")
 
 
 @dataclasses.dataclass(frozen=True)

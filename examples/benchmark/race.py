@@ -4,7 +4,6 @@ Cost is counted in forward passes: a gradient is three, a trial one. All get wha
 `num_steps` gradients cost; who makes trials makes fewer steps.
 """
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -32,7 +31,6 @@ class Curves(NamedTuple):
         valid: validation loss.
         costs: forward passes spent by then.
         trials: trials of searches, in all.
-        seconds: wall-clock of one step of one run.
         step_sizes: last step size, NaN where an optimizer has none.
     """
 
@@ -40,7 +38,6 @@ class Curves(NamedTuple):
     valid: np.ndarray
     costs: np.ndarray
     trials: np.ndarray
-    seconds: float
     step_sizes: np.ndarray
 
 
@@ -182,12 +179,9 @@ def run(task: Task, contender: Contender, seeds: Sequence[int]) -> Curves:
         )
 
     data = _Data(*map(jnp.asarray, task.split))
-    compiled = jax.jit(all_lanes).lower(lanes, data).compile()
-    start = time.perf_counter()
-    results = jax.block_until_ready(compiled(lanes, data))
-    seconds = (time.perf_counter() - start) / (len(pairs) * task.num_steps)
+    results = jax.jit(all_lanes)(lanes, data)
     shaped = [
         np.asarray(r).reshape(len(sizes), len(seeds), *r.shape[1:]) for r in results
     ]
     losses, valid, costs, trials, steps = shaped
-    return Curves(losses, valid, costs, trials, seconds, steps)
+    return Curves(losses, valid, costs, trials, steps)

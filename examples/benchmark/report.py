@@ -243,11 +243,6 @@ def numbers(
             for name in single
             if name != OURS and scores.raced(results, OURS, name)
         },
-        "time of a step": {
-            name: scores.time_ratio(results, name, RIVAL)
-            for name in real
-            if scores.raced(results, name, RIVAL)
-        },
         "spent": {name: _spent(results, name) for name in real},
         "directions": _directions(directions) if directions else {},
         "searches": _searches(searches),

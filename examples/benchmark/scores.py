@@ -267,12 +267,3 @@ def by_family(results: Results) -> dict[str, Results]:
         family: {k: v for k, v in results.items() if v["family"] == family}
         for family in families
     }
-
-
-def time_ratio(results: Results, name: str, other: str) -> float:
-    """Geometric mean over tasks of the time of a step to that of another contender."""
-    values = [
-        task["records"][name]["milliseconds"] / task["records"][other]["milliseconds"]
-        for task in raced(results, name, other).values()
-    ]
-    return float(np.exp(np.mean(np.log(values))))

@@ -98,11 +98,10 @@ def _contenders(found: Mapping[str, Any]) -> str:
     everyone = found["contenders"]["all"]
     order = sorted(everyone, key=lambda n: everyone[n][HEADLINE]["geometric_mean"])
     shown = (AT_END, TO_CONSTANT, TO_COSINE, IN_TRAINING)
-    header = ["contender", "races", *_COMPARISON, *shown, "passes", "time of a step"]
+    header = ["contender", "races", *_COMPARISON, *shown, "passes"]
     rows = []
     for name in order:
         row, spent = everyone[name], found["spent"].get(name, np.nan)
-        time = found["time of a step"].get(name)
         rows.append(
             [
                 f"**{name}**" if name == OURS else name,
@@ -113,7 +112,6 @@ def _contenders(found: Mapping[str, Any]) -> str:
                     for what in shown
                 ),
                 _percent(spent) if np.isfinite(spent) else "-",
-                f"{time:.2f}" if time else "-",
             ]
         )
     return table(header, rows)
@@ -216,9 +214,8 @@ geometric means no ratio counts as more than {cap:.0f}.
 "Everywhere": the one size of that grid that is best on all tasks together. "Chosen on
 other seeds": in each race the run of all grids that is best on the task's other seeds,
 as if someone had tuned on this very task and then trained anew. Passes: the share of
-the budget that was spent. Time of a step: to that of {rival}, geometric mean over
-tasks, on a machine that may have been busy. `text_large` is raced once, by {large}
-contenders, with three step sizes of each grid."""
+the budget that was spent. `text_large` is raced once, by {large} contenders, with
+three step sizes of each grid."""
 
 
 def _sizes(grid: Sequence[float]) -> str:
@@ -232,7 +229,6 @@ def _how_to_read(found: Mapping[str, Any]) -> str:
         adam=f"{_sizes(ADAM_GRID)} for both of the others",
         floor=found["loss floor"],
         cap=found["ratio cap"],
-        rival=RIVAL,
         large=len(registry.LARGE),
     )
 

@@ -33,7 +33,6 @@ def _record(
         "final": _numbers(final(curves)),
         "best": _numbers(race.best_valid(curves)),
         "end": _numbers(race.last_valid(curves)),
-        "milliseconds": _numbers(1e3 * curves.seconds),
     }
     if len(contender.step_sizes) > 1:
         return {"step_sizes": _numbers(contender.step_sizes)} | record

@@ -196,8 +196,8 @@ def measure() -> Claim:
     checks: tuple[Check, ...] = (
         at_most(f"steps to {TOLERANCE:g} nats, b = 0.5", half, 25),
         at_most(f"steps to {TOLERANCE:g} nats, b = 1", whole, 8),
-        at_least("the same by gradient descent", plain, 100),
-        at_least("two modes: share of failed runs, plain", found.failed["von"], 0.02),
+        at_least("the same by gradient descent", plain, 300),
+        at_least("two modes: share of failed runs, plain", found.failed["von"], 0.12),
         at_most("two modes: with the second-order term", found.failed["iblr"], 0.0),
     )
     least = np.nanmin(found.precisions["iblr"])

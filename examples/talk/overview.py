@@ -27,7 +27,7 @@ section { border-top: 2px solid #e4e4e4; margin-top: 2rem; }
 _INTRODUCTION = """<h1>The talk, reproduced</h1>
 <p>Mark Schmidt's talk <i>Understanding and improving the numerical optimization
 underlying modern machine learning</i> (2024), claim by claim, each measured on this
-machine in under a minute. The argument in four sentences: models with more parameters
+machine. The argument in four sentences: models with more parameters
 than they need nearly <b>interpolate</b> their data, and there plain SGD with a constant
 step converges fast. Where it does, a <b>line search on the mini-batch</b> or a Polyak
 step finds that step, for about one extra forward pass. Adam's lead over SGD on text is

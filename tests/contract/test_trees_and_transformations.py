@@ -116,6 +116,7 @@ HYPERPARAMETERS = {
     "heavy_ball": ("momentum", (0.1, 0.6)),
     "accelerated_search": ("strong_convexity", (0.5, 2.0)),
     "ivon": ("learning_rate", (0.1, 0.5)),
+    "iblr": ("learning_rate", (0.1, 0.5)),
     "lbfgs": ("c2", (0.1, 0.9)),
     "sign_descent": ("learning_rate", (0.01, 0.1)),
     "prox_sgd": ("c", (0.1, 0.9)),
@@ -338,7 +339,7 @@ def test_map_params_finds_the_copies_of_the_params_and_nothing_else(name):
     # The losses in spectral's window, a product for each pair of L-BFGS, what was seen
     # of each function of a sum, a key, and the factor of a precision.
     remembering = ("stochastic_lbfgs", "owl_qn", "two_metric", "pqn", "spg")
-    most = {"spectral": 4, "lbfgs": 4, "sag": 3, "svrg": 3, "iblr": 9}
+    most = {"spectral": 4, "lbfgs": 4, "sag": 3, "svrg": 3, "von": 9, "iblr": 9}
     most |= {"ivon": 2, "ivon_searched": 2} | dict.fromkeys(remembering, 10)
     most = most.get(name, 1)
     assert all(leaf.size <= most for leaf in jax.tree.leaves(scalars))

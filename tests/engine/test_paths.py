@@ -190,6 +190,7 @@ numbers = st.floats(-3, 3, width=32)
 points = st.tuples(numbers, numbers)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None, derandomize=True, database=None)
 @given(
     st.sampled_from(list(PATHS)),

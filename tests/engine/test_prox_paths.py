@@ -171,7 +171,13 @@ def test_any_origin_any_direction(name, search, w, goal, direction, first):
     check_step(name, search, "armijo", w, goal, first, direction)
 
 
-@pytest.mark.parametrize("name", sorted(SETS - {"rows"}))
+@pytest.mark.parametrize(
+    "name",
+    [
+        name if name == "box" else pytest.param(name, marks=pytest.mark.slow)
+        for name in sorted(SETS - {"rows"})
+    ],
+)
 def test_from_outside_the_first_step_is_the_projection(name):
     w = jnp.array([3.0, -1.0, 2.0])
     updates, _, after, new, _ = run(name, "backtracking", "armijo", w, [1.0, 0.0, 0.0])

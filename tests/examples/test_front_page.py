@@ -133,6 +133,7 @@ print(json.dumps(told))
 """
 
 
+@pytest.mark.slow
 def test_sharded_arrays_train_as_on_one_device(python, monkeypatch):
     flags = os.environ.get("XLA_FLAGS", "")
     devices = "--xla_force_host_platform_device_count=4"

@@ -166,6 +166,7 @@ def test_a_row_of_each_later_family_with_sharded_params():
     assert found and not {name: fault for name, fault in faults.items() if fault}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rows", ["quick", pytest.param("all", marks=pytest.mark.long)])
 def test_meshes_with_explicit_and_automatic_axes(rows):
     """Sharded params and batches, and members under vmap: as on one device."""

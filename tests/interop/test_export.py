@@ -30,7 +30,7 @@ def exported(name: str) -> export.Exported:
 CONJUGATE_GRADIENTS = {"hessian_free": 1, "hessian_free_adapted": 1}
 DIRECTIONS_LOOP = CONJUGATE_GRADIENTS | {"lbfgs": 2, "stochastic_lbfgs": 2, "owl_qn": 2}
 # Random bits are made in loops of a fixed number of rounds.
-DRAWS = {"ivon": 3, "ivon_searched": 3}
+DRAWS = {"ivon": 3}
 SOLVES = {"newton", "iblr"}
 
 

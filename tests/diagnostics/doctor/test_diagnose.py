@@ -130,7 +130,11 @@ def test_interpolation_is_found_below_a_bound_that_is_not_zero():
         ({"labels": jnp.arange(200) - 1}, r"labels must lie in \[0, 199\)"),
         ({"labels": jnp.ones(200)}, "labels must be integers, got float32"),
         # Excess over it would be negative, and every optimizer as good as the best.
-        ({"num_steps": 8, "lower_bound": 9.0}, "at most the least loss .* got 9.0"),
+        pytest.param(
+            {"num_steps": 8, "lower_bound": 9.0},
+            "at most the least loss .* got 9.0",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_refusals(argument, complaint):

@@ -23,7 +23,6 @@ def record(*final: Sequence[float | None], best: Rows = (), end: Rows = ()) -> d
         "final": rows,
         "best": lowest,
         "end": [list(row) for row in end or lowest],
-        "milliseconds": 0.1,
     }
     if len(rows) > 1:
         return {"step_sizes": [0.1 * (i + 1) for i in range(len(rows))]} | found

@@ -159,7 +159,7 @@ def test_losses_are_told_where_the_optimizer_evaluates():
 
 
 def test_the_best_checkpoint_is_none_before_the_first_step():
-    curves = race.Curves(*[np.zeros(1)] * 4, 1.0, np.zeros(1))
+    curves = race.Curves(*[np.zeros(1)] * 5)
     valid = np.array(
         [[[0.1, 0.5, 0.3, np.nan, 0.4], [0.1, np.nan, np.nan] + [np.inf] * 2]]
     )

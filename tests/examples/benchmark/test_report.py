@@ -168,7 +168,7 @@ def test_quick_on_one_task(tmp_path):
     assert races.made["command"].endswith(f"--out {tmp_path}")
     records = races.results[QUICK[-1]]["records"]
     assert list(records) == list(registry.QUICK)
-    losses = {"final", "best", "end", "milliseconds"}
+    losses = {"final", "best", "end"}
     for name, found in records.items():
         more = {"step_sizes"} if name in registry.GRIDS else {"passes"}
         assert set(found) == losses | more

@@ -12,7 +12,7 @@ from tests.examples.talk.checks import assert_reproduces
 @pytest.mark.long
 def test_the_inequalities_of_the_recipe_hold():
     claim = natural_gradient.measure()
-    assert_reproduces(claim, ["≤ 25", "≤ 8", "≥ 100", "≥ 0.02", "≤ 0"])
+    assert_reproduces(claim, ["≤ 25", "≤ 8", "≥ 300", "≥ 0.12", "≤ 0"])
 
 
 @pytest.mark.slow

@@ -76,25 +76,6 @@ def test_samples_have_the_covariance_that_the_state_says(name):
 
 
 @pytest.mark.slow
-def test_a_loop_in_scan_is_the_loop_in_python():
-    optimizer = optaxls.ivon(ess=3)
-    step = optaxls.make_vi_step(loss, optimizer, num_samples=2)
-
-    def body(carry, _):
-        return step(*carry, X)[:2], None
-
-    start = (PARAMS, optimizer.init(PARAMS))
-    scanned, _ = jax.jit(lambda carry: jax.lax.scan(body, carry, length=3))(start)
-    plain = start
-    for _ in range(3):
-        plain = jax.jit(step)(*plain, X)[:2]
-    for one, other in zip(
-        jax.tree.leaves(scanned), jax.tree.leaves(plain), strict=True
-    ):
-        np.testing.assert_allclose(one, other, rtol=2e-5)
-
-
-@pytest.mark.slow
 def test_members_of_an_ensemble_have_noise_of_their_own():
     def member(key):
         optimizer = optaxls.ivon(ess=3, key=key)
