@@ -175,3 +175,32 @@ def test_a_donated_step_copies_no_params():
     text = step.lower(w, optimizer.init(w), x).compile().as_text()
     assert re.search(r"= f32\[90,7\]\S* fusion\(", text)
     assert not re.search(r"= f32\[90,7\]\S* copy\(", text)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_full_batches_that_are_fitted_do_not_make_the_steps_explode(seed):
+    """All batches agree there, and for ever: the margin of a network has no end."""
+    keys = jax.random.split(jax.random.key(seed), 4)
+    x, labels = jax.random.normal(keys[0], (64, 8)), jnp.arange(64) % 3
+    params = {
+        "hidden": jax.random.normal(keys[1], (8, 64)) / 3,
+        "out": jax.random.normal(keys[2], (64, 3)) / 6,
+    }
+
+    def loss(p):
+        logits = jax.nn.relu(x @ p["hidden"]) @ p["out"]
+        return jnp.mean(
+            optax.losses.softmax_cross_entropy_with_integer_labels(logits, labels)
+        )
+
+    optimizer = optaxls.auto()
+    step = optaxls.make_step(loss, optimizer)
+
+    def one(carry, _):
+        result = step(*carry)
+        return (result.params, result.opt_state), result.value
+
+    run = jax.jit(lambda carry: jax.lax.scan(one, carry, length=1500))
+    (params, state), losses = run((params, optimizer.init(params)))
+    assert jnp.max(losses[300:]) < 1e-3
+    assert loss(optaxls.eval_params(state, params)) < 1e-5

@@ -46,6 +46,7 @@ def oracle(gradients, directions, values, w, first, longest=None):
     mean, averaged, climb, climbed = w, 0, 0.0, False
     recent, typical, last = 0.0, 0.0, values[0]
     mean_value = early = values[0]
+    early_change = 0.0
     step_size, steps = first, []
     k = 0
     for g, d, value in zip(gradients, directions, values, strict=True):
@@ -62,10 +63,12 @@ def oracle(gradients, directions, values, w, first, longest=None):
             above = value - mean_value
             above = math.copysign(bounded(abs(above), typical), above)
             mean_value += max(1 - DECAY, 1 / (k + 1)) * above
-            early = mean_value if k < RULE._EARLY else early
-            diverges = mean_value - early > typical
+            if k < RULE._EARLY:
+                early, early_change = mean_value, typical
+            diverges = mean_value - early > early_change
             climbed = climbed or climb > TOLERANCE
-            step_size *= 0.5 if diverges else math.exp(changed(climb, climbed, k))
+            done = climbed or early - mean_value > RULE._FALLEN * typical
+            step_size *= 0.5 if diverges else math.exp(changed(climb, done, k))
             if diverges:
                 climb, climbed, k = 1.0, False, 1
         elif first is None:

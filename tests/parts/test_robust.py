@@ -35,6 +35,7 @@ KINDS: dict[str, Any] = {
     "mean_change": DIFFERENCE,
     "last_value": LOSS,
     "early_value": LOSS,
+    "early_change": DIFFERENCE,
     "last_grad": DIFFERENCE,
     "first_moment": DIFFERENCE,
     "trace": DIFFERENCE,

@@ -21,6 +21,8 @@ _FAST = 0.2
 _AGREED, _NEARLY = 0.6, 0.2
 # So many of the first losses tell where the loss was before training.
 _EARLY = 10
+# Once the loss has fallen by so many of its typical changes, steps were long enough.
+_FALLEN = 30
 # A step promises at most so many times the typical change of the loss between batches.
 _MOST_CHANGES = 4
 
@@ -35,7 +37,7 @@ class HindsightMemory(NamedTuple):
 
     ``last_value``: the loss of the last batch. ``mean_change``: the typical absolute
     change of the loss from one batch to the next. ``mean_value``: the running mean of
-    the loss. ``early_value``: that of the first ten batches.
+    the loss. ``early_value`` and ``early_change``: both after the first ten batches.
 
     ``hindsight_step``: the step size that the next correction starts from.
     ``recent_step``: the longest step size taken lately. ``num_averaged``: the number of
@@ -50,6 +52,7 @@ class HindsightMemory(NamedTuple):
     mean_change: jax.Array
     mean_value: jax.Array
     early_value: jax.Array
+    early_change: jax.Array
     hindsight_step: jax.Array
     recent_step: jax.Array
     num_averaged: jax.Array
@@ -64,9 +67,7 @@ def _new_memory(params: Any, initial_step_size: float | None) -> HindsightMemory
     )
     none, no = jnp.zeros((), jnp.int32), jnp.zeros((), bool)
     mean = trees.wide(params)
-    return HindsightMemory(
-        mean, zero, no, zero, zero, zero, zero, first, zero, none, none
-    )
+    return HindsightMemory(mean, zero, no, *[zero] * 5, first, zero, none, none)
 
 
 class _Observed(NamedTuple):
@@ -81,10 +82,9 @@ def _mean_with(memory: HindsightMemory, params: Any) -> Any:
     """The mean of the iterates with ``params`` included; integer leaves do not change.
 
     Of k iterates the newest has the weight 2 / (k + 1), so the j-th has one in
-    proportion to j. The mean forgets the start of the run, and still averages over more
-    and more iterates. The params are read when the next step starts. So they include
-    what transformations chained after this one added to the update. The mean is in
-    float32 at least, since near the end of a run a bfloat16 mean would not move.
+    proportion to j. The params are read when the next step starts, and so include what
+    transformations chained after this one added to the update. The mean is in float32
+    at least, since near the end of a run a bfloat16 mean would not move.
     """
     count = jnp.maximum(memory.num_averaged, 1).astype(memory.climb.dtype)
     return trees.toward(memory.mean_params, 2 / (count + 1), params)
@@ -93,8 +93,8 @@ def _mean_with(memory: HindsightMemory, params: Any) -> Any:
 def _climb(memory: HindsightMemory, origin: Origin) -> jax.Array:
     """Whether the offset from the mean goes down on this batch (-1) or climbs (1).
 
-    It is the inner product of the gradient and the offset, divided by the sum of the
-    absolute values of its terms. So every batch counts alike, whatever its scale.
+    It is the inner product of gradient and offset, over the sum of the absolute values
+    of its terms. So every batch counts alike, whatever its scale.
     """
     dtype = memory.climb.dtype
     offset = trees.difference(origin.params, memory.mean_params)
@@ -124,17 +124,15 @@ def _with_value(
     # The plain mean of the first few.
     count = memory.num_steps.astype(old.dtype) + 1
     kept = jnp.minimum(decay, 1 - 1 / count)
-    above = at_most_tenfold(value - memory.mean_value, mean)
-    mean_value = memory.mean_value + (1 - kept) * above
-    early = jnp.where(count > _EARLY, memory.early_value, mean_value)
+    above = (1 - kept) * at_most_tenfold(value - memory.mean_value, mean)
+    mean_value, begins = memory.mean_value + above, count <= _EARLY
     return memory._replace(
-        last_value=value, mean_change=mean, mean_value=mean_value, early_value=early
+        last_value=value,
+        mean_change=mean,
+        mean_value=mean_value,
+        early_value=jnp.where(begins, mean_value, memory.early_value),
+        early_change=jnp.where(begins, mean, memory.early_change),
     )
-
-
-def _diverges(memory: HindsightMemory) -> jax.Array:
-    """Whether the loss is above that of the first batches by more than its changes."""
-    return memory.mean_value - memory.early_value > memory.mean_change
 
 
 def _correction(memory: HindsightMemory, rate: Any, tolerance: Any) -> jax.Array:
@@ -150,9 +148,11 @@ def _correction(memory: HindsightMemory, rate: Any, tolerance: Any) -> jax.Array
         return jnp.clip(excess / tolerance, 0, 1)
 
     slow = rate / (count + 10)
-    # Until the first climb the step size may be many decades too short.
+    # Until the first climb the step size may be many decades too short. Batches also
+    # agree where a network has fitted them all: there fast growth has no end.
+    fallen = memory.early_value - memory.mean_value > _FALLEN * memory.mean_change
     agreed = jnp.clip((-climb - _AGREED) / _NEARLY, 0, 1)
-    fast = jnp.where(climbed, slow, _FAST) * agreed
+    fast = jnp.where(climbed | fallen, slow, _FAST) * agreed
     up = jnp.maximum(slow * share(tolerance / 4 - climb), fast)
     down = 2 * slow * (share(climb - tolerance) + 3 * share(climb - 3 * tolerance))
     return up - down
@@ -160,8 +160,7 @@ def _correction(memory: HindsightMemory, rate: Any, tolerance: Any) -> jax.Array
 
 def _first_step(direction: Any, params: Any, dtype: Any) -> jax.Array:
     """The step size of the first step, from the length of the params that it moves."""
-    # Whatever metric the path has. Computed here, under the branch of the first step,
-    # the lengths cost later steps nothing.
+    # Under the branch of the first step, so the lengths cost later steps nothing.
     length, unit, ones = trees.moved_lengths(direction, params, dtype)
     wanted = jnp.where(length > 0, _RELATIVE_LENGTH * length, _FROM_ZERO * ones)
     return wanted / jnp.where(unit > 0, unit, 1)
@@ -193,9 +192,8 @@ def _shortened(
 ) -> jax.Array:
     """The step size, or the longest whose promised decrease is plausible.
 
-    It promises at most ``_MOST_CHANGES`` times the larger of two changes of the loss:
-    the last one and the typical one. Changes smaller than the rounding of the loss
-    cannot be seen, so that the rounding is always allowed.
+    That is ``_MOST_CHANGES`` times the last change of the loss or its typical one. The
+    rounding of the loss is always allowed, since smaller changes cannot be seen.
     """
     seen = at_most_tenfold(change, updated.mean_change)
     seen = jnp.maximum(jnp.maximum(seen, updated.mean_change), origin.value_rounding)
@@ -214,8 +212,9 @@ def _looked_back(
     climb = _mean_climb(memory, _climb(memory, origin), decay)
     after = _with_value(memory._replace(climb=climb), origin.value, decay)
     # Steps that let the loss rise above its start are too long, or the data are others.
-    # Then the count of steps starts anew, and corrections are as fast as at first.
-    diverges = _diverges(after)
+    # Then the count of steps starts anew, and corrections are as fast as at first. The
+    # changes of now may be far larger than the mean of the loss.
+    diverges = after.mean_value - after.early_value > after.early_change
     climbed = memory.climbed | (climb > tolerance)
     after = after._replace(
         climb=jnp.where(diverges, 1, climb),
@@ -286,14 +285,15 @@ def hindsight(
     :math:`\tau` the step size stays as it is: where batches disagree, long steps climb
     a little, and an average of the iterates is better than shorter steps.
 
-    If the mean loss is above that of the first ten batches by more than its typical
+    If the mean loss is above that of the first ten batches by more than their typical
     change, the steps let it diverge, or the data are others. Then the step size is
     halved, c is 1, and k is 1 again.
 
     Where :math:`c > 3\tau`, the mean starts anew from the present params. Far too long
-    steps leave an offset that goes on climbing, however short later steps are. Until c
-    has been above :math:`\tau` once, the first step may have been many decades too
-    short. Then :math:`\log\eta` grows by up to 0.2 where :math:`c < -0.6`.
+    steps leave an offset that goes on climbing, however short later steps are. The
+    first step may be many decades too short. So :math:`\log\eta` grows by up to 0.2
+    where :math:`c < -0.6`, until c was above :math:`\tau` once or the mean loss has
+    fallen by 30 times its typical change.
 
     The first step moves the params by 6 % of their length, of those that the direction
     moves. If they are all 0, it moves each by 0.001 (root mean square).
@@ -328,8 +328,8 @@ def hindsight(
       twelve decades is ignored.
 
     State:
-      ``climb`` (c), ``climbed``, ``last_value``, ``mean_change``, ``hindsight_step``
-      and ``recent_step``, scalars; ``mean_params``, like params, float32 or wider;
+      ``climb`` (c), ``climbed``, ``hindsight_step``, ``recent_step`` and what is known
+      of the loss, scalars; ``mean_params``, like params, float32 or wider;
       ``num_averaged`` and ``num_steps``, int32. A batch that is not finite changes none
       of them.
 
@@ -371,8 +371,8 @@ def hindsight(
         first = memory.hindsight_step
         if initial_step_size is None:
             # After a failed search the next one goes on where that one ended.
-            # Only lengths are read. For minus a direction reversing it cancels that
-            # sign; else XLA would store the direction anew for this branch.
+            # Reversed, a direction that ends with a change of sign has none: XLA would
+            # store it anew for this branch. Lengths are the same.
             reverse = trees.reverse(origin.direction)
             first = trees.either(
                 begins & (first == 0),
