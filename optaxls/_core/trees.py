@@ -304,6 +304,16 @@ def either(condition: jax.Array, on_true: Callable, on_false: Callable) -> Any:
     return jax.lax.cond(condition, typed(on_true), typed(on_false))
 
 
+def in_this_order(first: Any, second: Any) -> tuple[Any, Any]:
+    """Both trees; what is computed from ``second`` waits until ``first`` is known.
+
+    XLA keeps that order from jax 0.12 on. Before, there is none.
+    """
+    if jax.__version_info__ < (0, 12):
+        return first, second
+    return jax.lax.optimization_barrier((first, second))
+
+
 def one_more(count: jax.Array) -> jax.Array:
     """Returns ``count + 1``, or ``count`` if that is the largest integer."""
     return jnp.minimum(count, jnp.iinfo(count.dtype).max - 1) + 1

@@ -152,11 +152,10 @@ def _written_first(memories: Any, outcome: Outcome) -> tuple[Any, Outcome]:
     """Both, with a step size that is known only when the memories are.
 
     A memory such as a mean of the params reads them. XLA overwrites params that are
-    donated, and copies them before if something may still read them later. Before jax
-    0.12 it copies them all the same.
+    donated, and copies them before if something may still read them later.
     """
     step_size = outcome.applied.step_size
-    memories, step_size = jax.lax.optimization_barrier((memories, step_size))
+    memories, step_size = trees.in_this_order(memories, step_size)
     applied = outcome.applied._replace(step_size=step_size)
     return memories, outcome._replace(applied=applied)
 

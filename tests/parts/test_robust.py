@@ -35,7 +35,6 @@ KINDS: dict[str, Any] = {
     "mean_change": DIFFERENCE,
     "last_value": LOSS,
     "early_value": LOSS,
-    "early_change": DIFFERENCE,
     "last_grad": DIFFERENCE,
     "first_moment": DIFFERENCE,
     "trace": DIFFERENCE,

@@ -21,7 +21,8 @@ _FAST = 0.2
 _AGREED, _NEARLY = 0.6, 0.2
 # So many of the first losses tell where the loss was before training.
 _EARLY = 10
-# Once the loss has fallen by so many of its typical changes, steps were long enough.
+# Once the loss has fallen by so many of its typical changes, growth is slow. So it is
+# then for steps that a cap held back.
 _FALLEN = 30
 # A step promises at most so many times the typical change of the loss between batches.
 _MOST_CHANGES = 4
@@ -37,7 +38,7 @@ class HindsightMemory(NamedTuple):
 
     ``last_value``: the loss of the last batch. ``mean_change``: the typical absolute
     change of the loss from one batch to the next. ``mean_value``: the running mean of
-    the loss. ``early_value`` and ``early_change``: both after the first ten batches.
+    the loss. ``early_value``: that of the first ten batches, and anew after a rise.
 
     ``hindsight_step``: the step size that the next correction starts from.
     ``recent_step``: the longest step size taken lately. ``num_averaged``: the number of
@@ -52,7 +53,6 @@ class HindsightMemory(NamedTuple):
     mean_change: jax.Array
     mean_value: jax.Array
     early_value: jax.Array
-    early_change: jax.Array
     hindsight_step: jax.Array
     recent_step: jax.Array
     num_averaged: jax.Array
@@ -67,7 +67,9 @@ def _new_memory(params: Any, initial_step_size: float | None) -> HindsightMemory
     )
     none, no = jnp.zeros((), jnp.int32), jnp.zeros((), bool)
     mean = trees.wide(params)
-    return HindsightMemory(mean, zero, no, *[zero] * 5, first, zero, none, none)
+    return HindsightMemory(
+        mean, zero, no, zero, zero, zero, zero, first, zero, none, none
+    )
 
 
 class _Observed(NamedTuple):
@@ -124,14 +126,11 @@ def _with_value(
     # The plain mean of the first few.
     count = memory.num_steps.astype(old.dtype) + 1
     kept = jnp.minimum(decay, 1 - 1 / count)
-    above = (1 - kept) * at_most_tenfold(value - memory.mean_value, mean)
-    mean_value, begins = memory.mean_value + above, count <= _EARLY
+    above = at_most_tenfold(value - memory.mean_value, mean)
+    mean_value = memory.mean_value + (1 - kept) * above
+    early = jnp.where(count > _EARLY, memory.early_value, mean_value)
     return memory._replace(
-        last_value=value,
-        mean_change=mean,
-        mean_value=mean_value,
-        early_value=jnp.where(begins, mean_value, memory.early_value),
-        early_change=jnp.where(begins, mean, memory.early_change),
+        last_value=value, mean_change=mean, mean_value=mean_value, early_value=early
     )
 
 
@@ -148,8 +147,8 @@ def _correction(memory: HindsightMemory, rate: Any, tolerance: Any) -> jax.Array
         return jnp.clip(excess / tolerance, 0, 1)
 
     slow = rate / (count + 10)
-    # Until the first climb the step size may be many decades too short. Batches also
-    # agree where a network has fitted them all: there fast growth has no end.
+    # Until the first climb the step size may be many decades too short. Batches agree
+    # for ever where a network has fitted them all: there fast growth would not end.
     fallen = memory.early_value - memory.mean_value > _FALLEN * memory.mean_change
     agreed = jnp.clip((-climb - _AGREED) / _NEARLY, 0, 1)
     fast = jnp.where(climbed | fallen, slow, _FAST) * agreed
@@ -212,9 +211,8 @@ def _looked_back(
     climb = _mean_climb(memory, _climb(memory, origin), decay)
     after = _with_value(memory._replace(climb=climb), origin.value, decay)
     # Steps that let the loss rise above its start are too long, or the data are others.
-    # Then the count of steps starts anew, and corrections are as fast as at first. The
-    # changes of now may be far larger than the mean of the loss.
-    diverges = after.mean_value - after.early_value > after.early_change
+    # Then the count of steps starts anew, and corrections are as fast as at first.
+    diverges = after.mean_value - after.early_value > after.mean_change
     climbed = memory.climbed | (climb > tolerance)
     after = after._replace(
         climb=jnp.where(diverges, 1, climb),
@@ -285,15 +283,15 @@ def hindsight(
     :math:`\tau` the step size stays as it is: where batches disagree, long steps climb
     a little, and an average of the iterates is better than shorter steps.
 
-    If the mean loss is above that of the first ten batches by more than their typical
+    If the mean loss is above that of the first ten batches by more than its typical
     change, the steps let it diverge, or the data are others. Then the step size is
-    halved, c is 1, and k is 1 again.
+    halved, c is 1, k is 1 again, and the next batches are the first ones.
 
     Where :math:`c > 3\tau`, the mean starts anew from the present params. Far too long
     steps leave an offset that goes on climbing, however short later steps are. The
     first step may be many decades too short. So :math:`\log\eta` grows by up to 0.2
-    where :math:`c < -0.6`, until c was above :math:`\tau` once or the mean loss has
-    fallen by 30 times its typical change.
+    where :math:`c < -0.6`, until c was above :math:`\tau` once, and while the mean
+    loss has fallen by less than 30 times its typical change.
 
     The first step moves the params by 6 % of their length, of those that the direction
     moves. If they are all 0, it moves each by 0.001 (root mean square).
@@ -371,8 +369,8 @@ def hindsight(
         first = memory.hindsight_step
         if initial_step_size is None:
             # After a failed search the next one goes on where that one ended.
-            # Reversed, a direction that ends with a change of sign has none: XLA would
-            # store it anew for this branch. Lengths are the same.
+            # Most directions end with a change of sign. Reversed before the branch the
+            # two cancel, and XLA stores no second copy. Lengths are the same.
             reverse = trees.reverse(origin.direction)
             first = trees.either(
                 begins & (first == 0),
