@@ -63,7 +63,7 @@ def ivon(
         at samples do not vanish.
       b1: average of gradients, in [0, 1).
       b2: average of curvatures, in [0, 1). The published default keeps 99 % of
-        ``hessian_init`` over 1,000 steps. Shorter runs learn the curvature with 0.998.
+        ``hessian_init`` over 1,000 steps. In runs of that length try 0.998.
       hessian_init: :math:`h_0` > 0, the first curvature, in loss units / params
         squared. It also sets the scale of the first steps.
       clip_radius: > 0, largest entry of the natural gradient, in units of the params.

@@ -1,6 +1,7 @@
 """What JAX makes of the step of every posterior."""
 
 import functools
+import operator
 import re
 
 import jax
@@ -105,5 +106,9 @@ def test_a_batch_that_is_not_finite_spoils_nothing(name, rate):
     after = step(w, state, X.at[1, 0].set(jnp.nan))
     assert_same(after.params, w)
     assert not after.metrics["accepted"] and after.metrics["step_size"] == 0
+    for kept in ("pair.precision", "pair.momentum", "factor"):
+        if hasattr(state, kept.split(".")[0]):
+            read = operator.attrgetter(kept)
+            assert_same(read(after.opt_state), read(state))
     later = step(*after[:2], X)
     assert jnp.isfinite(later.value) and later.metrics["accepted"]
