@@ -343,7 +343,7 @@ def hindsight(
       >>> tx = optaxls.scale_by_initial_step(optaxls.hindsight(initial_step_size=1e-3))
       >>> w = jnp.array([1.0])
       >>> state = tx.init(w)
-      >>> for _ in range(100):               # f = w^2 / 2: far too short, so it grows
+      >>> for _ in range(60):                # f = w^2 / 2: far too short, so it grows
       ...     updates, state = tx.update(-w, state, w, value=w[0]**2 / 2, grad=w)
       ...     w = w + updates
       >>> bool(0.01 < state.step_size)
