@@ -134,8 +134,6 @@ def tail_averaged(
         mean = trees.select(finite, mean, state.tail_mean)
         failures = jnp.where(finite, 0, trees.one_more(state.num_non_finite))
         back = (failures >= _PATIENCE) & (state.num_in_tail > 0)
-        # The mean is written first: XLA copies donated params that are read later.
-        mean, back = trees.in_this_order(mean, back)
         way = hold_integers(trees.difference(mean, params), params)
         updates = trees.select(back, way, updates)
         new = TailAverageState(
