@@ -9,7 +9,7 @@ import optax
 from optaxls._core import checks, trees
 from optaxls._core.arguments import hold_integers
 from optaxls._core.reports import find_reports, require_reports
-from optaxls.parts.initial_steps.hindsight import HindsightMemory
+from optaxls.parts.initial_steps._hindsight_memory import HindsightMemory
 
 # After so many batches in a row without a finite loss, the params are taken back.
 _PATIENCE = 2

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 import optaxls
 
 RULE = importlib.import_module("optaxls.parts.initial_steps.hindsight")
+MEMORY = importlib.import_module("optaxls.parts.initial_steps._hindsight_memory")
 RATE, TOLERANCE, DECAY, FIRST = 1.5, 0.1, 0.8, 0.05
 
 
@@ -45,6 +46,7 @@ def oracle(gradients, directions, values, w, first, longest=None):
     """Step sizes and points from the formulas, in float64; all directions descend."""
     mean, averaged, climb, climbed = w, 0, 0.0, False
     recent, typical, last = 0.0, 0.0, values[0]
+    mean_slope = mean_size = 0.0
     mean_value = early = values[0]
     step_size, steps = first, []
     k = 0
@@ -54,7 +56,12 @@ def oracle(gradients, directions, values, w, first, longest=None):
             terms = g * (w - mean)
             size = np.sum(np.abs(terms))
             beta = min(DECAY, 1 - 1 / averaged)
-            climb = beta * climb + (1 - beta) * (np.sum(terms) / size if size else -1)
+            one = np.sum(terms) / size if size else -1
+            climb = beta * climb + (1 - beta) * one
+            beta = min((1 + DECAY) / 2, 1 - 1 / averaged)
+            size = bounded(size, mean_size) if size else mean_size
+            mean_slope = beta * mean_slope + (1 - beta) * one * size
+            mean_size = beta * mean_size + (1 - beta) * size
             if typical and change:
                 moved = bounded(change, typical)
                 typical = DECAY * typical + (1 - DECAY) * moved
@@ -62,11 +69,12 @@ def oracle(gradients, directions, values, w, first, longest=None):
             above = value - mean_value
             above = math.copysign(bounded(abs(above), typical), above)
             mean_value += max(1 - DECAY, 1 / (k + 1)) * above
-            early = mean_value if k < RULE._EARLY else early
+            early = mean_value if k < MEMORY._EARLY else early
             diverges = mean_value - early > typical
-            climbed = climbed or climb > TOLERANCE
+            largest = max(climb, mean_slope / mean_size if mean_size else -1)
+            climbed = climbed or largest > TOLERANCE
             done = climbed or early - mean_value > RULE._FALLEN * typical
-            step_size *= 0.5 if diverges else math.exp(changed(climb, done, k))
+            step_size *= 0.5 if diverges else math.exp(changed(largest, done, k))
             if diverges:
                 climb, climbed, k = 1.0, False, 1
         elif first is None:
@@ -236,6 +244,22 @@ def test_a_step_that_is_far_too_long_shrinks():
         steps, distance = trained(2.5, noise, 1000)
         assert steps[-1] < 0.8 * steps[0]
         assert distance[-1] < 2 * noise + 1e-2
+
+
+def test_few_batches_with_large_gradients_shorten_the_steps():
+    """One batch in ten climbs, a thousand times as steep as the others go down."""
+    tx = optaxls.scale_by_initial_step(optaxls.hindsight(initial_step_size=0.1))
+    w, steps = jnp.array([0.0]), []
+    state = tx.init(w)
+    update = jax.jit(lambda g, w, s: tx.update(-jnp.sign(g), s, w, value=0.0, grad=g))
+    for k in range(200):
+        g = jnp.array([-1.0 if k % 10 == 9 else 1e-3])
+        updates, state = update(g, w, state)
+        w = w + updates
+        steps.append(float(state.step_size))
+    memory = state.initial_step
+    assert memory.climb < -0.5 and memory.mean_slope > 0.5 * memory.mean_size
+    assert steps[-1] < 0.7 * max(steps)
 
 
 def test_an_old_overshoot_does_not_drive_the_step_to_zero():

@@ -8,8 +8,8 @@ from optaxls._core import checks
 from optaxls.directions._conjugated import conjugated
 from optaxls.directions.finite_sums._visits import require_num_functions
 from optaxls.directions.pairs import DirectionPair
+from optaxls.optimizers.finite_sums._followed import followed
 from optaxls.parts.conditions.monotone import armijo
-from optaxls.parts.initial_steps._followed import followed
 from optaxls.parts.initial_steps.simple import constant
 from optaxls.parts.searches.backtracking import backtracking
 from optaxls.transforms.finite_sums._regularised import regularised

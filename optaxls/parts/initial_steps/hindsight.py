@@ -7,6 +7,14 @@ import jax.numpy as jnp
 
 from optaxls._core import checks, trees
 from optaxls._core.robust import FAR_BELOW, at_most_tenfold
+from optaxls.parts.initial_steps._hindsight_memory import (
+    HindsightMemory,
+    largest_climb,
+    mean_with,
+    new_memory,
+    with_climb,
+    with_value,
+)
 from optaxls.parts.types import InitialStep, Origin, Outcome
 
 # The first step has this length, as a share of the length of the params that it moves.
@@ -19,57 +27,11 @@ _FAST = 0.2
 # Where the climb is below minus this, most coordinates of all batches agree. Growth is
 # fastest where it is below by so much more.
 _AGREED, _NEARLY = 0.6, 0.2
-# So many of the first losses tell where the loss was before training.
-_EARLY = 10
 # Once the loss has fallen by so many of its typical changes, growth is slow. So it is
 # then for steps that a cap held back.
 _FALLEN = 30
 # A step promises at most so many times the typical change of the loss between batches.
 _MOST_CHANGES = 4
-
-
-class HindsightMemory(NamedTuple):
-    """What ``hindsight`` remembers: a mean of the params, averages and step sizes.
-
-    ``mean_params``: the mean of the params at all steps so far, the j-th with weight j.
-    ``climb``: whether the offset of the params from that mean goes down on a new batch
-    (-1) or climbs (1), a running mean. ``climbed``: whether it was ever above the
-    tolerance.
-
-    ``last_value``: the loss of the last batch. ``mean_change``: the typical absolute
-    change of the loss from one batch to the next. ``mean_value``: the running mean of
-    the loss. ``early_value``: that of the first ten batches, and anew after a rise.
-
-    ``hindsight_step``: the step size that the next correction starts from.
-    ``recent_step``: the longest step size taken lately. ``num_averaged``: the number of
-    iterates in ``mean_params``. ``num_steps``: that of the steps since the start, or
-    since the loss last rose above it.
-    """
-
-    mean_params: Any
-    climb: jax.Array
-    climbed: jax.Array
-    last_value: jax.Array
-    mean_change: jax.Array
-    mean_value: jax.Array
-    early_value: jax.Array
-    hindsight_step: jax.Array
-    recent_step: jax.Array
-    num_averaged: jax.Array
-    num_steps: jax.Array
-
-
-def _new_memory(params: Any, initial_step_size: float | None) -> HindsightMemory:
-    """The memory before the first step; a step size of 0 is one still to be found."""
-    zero = jnp.zeros((), trees.scalar_dtype(params))
-    first = jnp.asarray(
-        0 if initial_step_size is None else initial_step_size, zero.dtype
-    )
-    none, no = jnp.zeros((), jnp.int32), jnp.zeros((), bool)
-    mean = trees.wide(params)
-    return HindsightMemory(
-        mean, zero, no, zero, zero, zero, zero, first, zero, none, none
-    )
 
 
 class _Observed(NamedTuple):
@@ -80,67 +42,13 @@ class _Observed(NamedTuple):
     step_size: jax.Array
 
 
-def _mean_with(memory: HindsightMemory, params: Any) -> Any:
-    """The mean of the iterates with ``params`` included; integer leaves do not change.
-
-    Of k iterates the newest has the weight 2 / (k + 1), so the j-th has one in
-    proportion to j. The params are read when the next step starts, and so include what
-    transformations chained after this one added to the update. The mean is in float32
-    at least, since near the end of a run a bfloat16 mean would not move.
-    """
-    count = jnp.maximum(memory.num_averaged, 1).astype(memory.climb.dtype)
-    return trees.toward(memory.mean_params, 2 / (count + 1), params)
-
-
-def _climb(memory: HindsightMemory, origin: Origin) -> jax.Array:
-    """Whether the offset from the mean goes down on this batch (-1) or climbs (1).
-
-    It is the inner product of gradient and offset, over the sum of the absolute values
-    of its terms. So every batch counts alike, whatever its scale.
-    """
-    dtype = memory.climb.dtype
-    offset = trees.difference(origin.params, memory.mean_params)
-    grad = origin.grad if origin.reduced_grad is None else origin.reduced_grad
-    slope, size = trees.inner_and_abs(grad, offset, dtype)
-    # Without any offset rounding has undone the steps: they were too short.
-    return jnp.where(size > 0, slope / jnp.where(size > 0, size, 1), -1)
-
-
-def _mean_climb(memory: HindsightMemory, climb: jax.Array, decay: Any) -> jax.Array:
-    """The running mean with a new batch: the plain mean of the first few."""
-    count = jnp.maximum(memory.num_averaged, 1).astype(climb.dtype)
-    kept = jnp.minimum(decay, 1 - 1 / count)
-    return kept * memory.climb + (1 - kept) * climb
-
-
-def _with_value(
-    memory: HindsightMemory, value: jax.Array, decay: Any
-) -> HindsightMemory:
-    """The memory with a new loss, and its change from the loss of the batch before."""
-    old = memory.mean_change
-    change = jnp.abs(value - memory.last_value)
-    mean = decay * old + (1 - decay) * at_most_tenfold(change, old)
-    # A change of exactly 0 is a rounded one. It would make later steps short.
-    mean = jnp.where(change > 0, mean, old)
-    mean = jnp.where(old > 0, mean, change)
-    # The plain mean of the first few.
-    count = memory.num_steps.astype(old.dtype) + 1
-    kept = jnp.minimum(decay, 1 - 1 / count)
-    above = at_most_tenfold(value - memory.mean_value, mean)
-    mean_value = memory.mean_value + (1 - kept) * above
-    early = jnp.where(count > _EARLY, memory.early_value, mean_value)
-    return memory._replace(
-        last_value=value, mean_change=mean, mean_value=mean_value, early_value=early
-    )
-
-
 def _correction(memory: HindsightMemory, rate: Any, tolerance: Any) -> jax.Array:
     """The change of the logarithm of the step size, from the climb in ``memory``.
 
     Between a quarter of the tolerance and the tolerance the step size stays as it is.
     Beyond three tolerances it is far too long, and shrinks four times as fast.
     """
-    climb, climbed = memory.climb, memory.climbed
+    climb, climbed = largest_climb(memory), memory.climbed
     count = memory.num_steps.astype(climb.dtype)
 
     def share(excess):
@@ -208,14 +116,13 @@ def _looked_back(
     memory: HindsightMemory, origin: Origin, rate: Any, tolerance: Any, decay: Any
 ) -> tuple[HindsightMemory, jax.Array]:
     """The memory with a new batch in its averages, and the corrected step size."""
-    climb = _mean_climb(memory, _climb(memory, origin), decay)
-    after = _with_value(memory._replace(climb=climb), origin.value, decay)
+    after = with_value(with_climb(memory, origin, decay), origin.value, decay)
     # Steps that let the loss rise above its start are too long, or the data are others.
     # Then the count of steps starts anew, and corrections are as fast as at first.
     diverges = after.mean_value - after.early_value > after.mean_change
-    climbed = memory.climbed | (climb > tolerance)
+    climbed = memory.climbed | (largest_climb(after) > tolerance)
     after = after._replace(
-        climb=jnp.where(diverges, 1, climb),
+        climb=jnp.where(diverges, 1, after.climb),
         climbed=climbed & ~diverges,
         num_steps=jnp.where(diverges, 1, memory.num_steps),
     )
@@ -238,7 +145,7 @@ def _committed(
     restarts = after.climb > 3 * tolerance
     counted = jnp.where(restarts, 0, before.num_averaged)
     new = after._replace(
-        mean_params=_mean_with(before._replace(num_averaged=counted), origin.params),
+        mean_params=mean_with(before._replace(num_averaged=counted), origin.params),
         hindsight_step=jnp.where(searched, applied, limited),
         recent_step=recent,
         num_averaged=trees.one_more(counted),
@@ -270,7 +177,13 @@ def hindsight(
     iterates, the j-th with weight j. The climb c lies in [-1, 1]. Where it is
     negative, the offset of the params from the mean still goes down on batches that had
     no part in it: the steps were too short. Where it is positive, the offset climbs:
-    they were too long. With k steps so far
+    they were too long.
+
+    In c every batch counts alike. A network that fits most batches has a few with a
+    large loss, and steps that are too long for those spoil the rest. So there is a
+    second climb, in which batches count by their gradients: the mean of the numerators
+    over the mean of the denominators, with :math:`(1 + \beta) / 2` for
+    :math:`\beta`. The larger of the two is c below. With k steps so far
 
     .. math::
       \log\eta \leftarrow \log\eta + \frac{\rho}{k+10} \left(
@@ -287,11 +200,12 @@ def hindsight(
     change, the steps let it diverge, or the data are others. Then the step size is
     halved, c is 1, k is 1 again, and the next batches are the first ones.
 
-    Where :math:`c > 3\tau`, the mean starts anew from the present params. Far too long
-    steps leave an offset that goes on climbing, however short later steps are. The
-    first step may be many decades too short. So :math:`\log\eta` grows by up to 0.2
-    where :math:`c < -0.6`, until c was above :math:`\tau` once, and while the mean
-    loss has fallen by less than 30 times its typical change.
+    Where the first climb is above :math:`3\tau`, the mean starts anew from the present
+    params. Far too long steps leave an offset that goes on climbing, however short
+    later steps are. The first step may be many decades too short. So
+    :math:`\log\eta` grows by up to 0.2 where :math:`c < -0.6`, until c was above
+    :math:`\tau` once, and while the mean loss has fallen by less than 30 times its
+    typical change.
 
     The first step moves the params by 6 % of their length, of those that the direction
     moves. If they are all 0, it moves each by 0.001 (root mean square).
@@ -306,9 +220,10 @@ def hindsight(
       \eta\,\|d\| \le \frac{\max(r\,\|w\|,\ 0.001 \sqrt{n})}{(1 + c)(1 - a)},
       \quad a = \frac{-\langle g, d\rangle}{\|g\|\,\|d\|}
 
-    for the n params that the direction d moves. A direction with momentum, or of signs,
-    is as long where batches disagree as where they agree. Then steps that are far too
-    long show late, when they have spoilt a network. Along minus the gradient a is 1.
+    for the n params that the direction d moves; c is the first climb here. A direction
+    with momentum, or of signs, is as long where batches disagree as where they agree.
+    Then steps that are far too long show late, when they have spoilt a network. Along
+    minus the gradient a is 1.
 
     The remembered step size is at most twice the longest one taken lately, over 10
     steps or so (by ``decay``). If rounding undoes the steps, the step size grows.
@@ -326,10 +241,10 @@ def hindsight(
       twelve decades is ignored.
 
     State:
-      ``climb`` (c), ``climbed``, ``hindsight_step``, ``recent_step`` and what is known
-      of the loss, scalars; ``mean_params``, like params, float32 or wider;
-      ``num_averaged`` and ``num_steps``, int32. A batch that is not finite changes none
-      of them.
+      ``climb``, ``mean_slope``, ``mean_size``, ``climbed``, ``hindsight_step``,
+      ``recent_step`` and what is known of the loss, scalars; ``mean_params``, like
+      params, float32 or wider; ``num_averaged`` and ``num_steps``, int32. A batch that
+      is not finite changes none of them.
 
     Raises:
       ValueError: an argument lies outside its range.
@@ -362,7 +277,7 @@ def hindsight(
         checks.require("max_relative_length", max_relative_length, "(0, inf)")
 
     def init(params: Any) -> HindsightMemory:
-        return _new_memory(params, initial_step_size)
+        return new_memory(params, initial_step_size)
 
     def observe(memory: HindsightMemory, origin: Origin) -> _Observed:
         begins = memory.num_steps == 0
