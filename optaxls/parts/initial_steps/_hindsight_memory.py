@@ -56,7 +56,7 @@ def new_memory(params: Any, initial_step_size: float | None) -> HindsightMemory:
     none, no = jnp.zeros((), jnp.int32), jnp.zeros((), bool)
     mean = trees.wide(params)
     return HindsightMemory(
-        mean, *3 * (zero,), no, *4 * (zero,), first, zero, none, none
+        mean, zero, zero, zero, no, zero, zero, zero, zero, first, zero, none, none
     )
 
 
