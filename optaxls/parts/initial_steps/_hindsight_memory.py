@@ -87,32 +87,29 @@ def _climb(memory: HindsightMemory, origin: Origin) -> tuple[jax.Array, jax.Arra
 
 
 def with_climb(memory: HindsightMemory, origin: Origin, decay: Any) -> HindsightMemory:
-    """The memory with a new batch in the running means: plain ones of the first few.
-
-    The second climb is over twice as many batches, so that it meets the few that count.
-    """
+    """The memory with a new batch in the running means: plain ones of the first few."""
     climb, size = _climb(memory, origin)
     count = jnp.maximum(memory.num_averaged, 1).astype(climb.dtype)
     kept = jnp.minimum(decay, 1 - 1 / count)
-    kept_longer = jnp.minimum((1 + decay) / 2, 1 - 1 / count)
     typical = memory.mean_size
     size = jnp.where(size > 0, at_most_tenfold(size, typical), typical)
     return memory._replace(
         climb=kept * memory.climb + (1 - kept) * climb,
-        mean_slope=kept_longer * memory.mean_slope + (1 - kept_longer) * climb * size,
-        mean_size=kept_longer * typical + (1 - kept_longer) * size,
+        mean_slope=kept * memory.mean_slope + (1 - kept) * climb * size,
+        mean_size=kept * typical + (1 - kept) * size,
     )
 
 
-def largest_climb(memory: HindsightMemory) -> jax.Array:
+def larger_climb(memory: HindsightMemory, tolerance: Any) -> jax.Array:
     """The larger climb of two: where batches count alike, and by their gradients.
 
     A network that fits most batches has a few with a large loss. The first climb hardly
-    sees those, and steps that are too long for them would spoil all others.
+    sees those, and steps that are far too long for them spoil all others. Half a
+    tolerance more is allowed there: steps that are a little too long are no harm.
     """
     size = memory.mean_size
     by_size = jnp.where(size > 0, memory.mean_slope / jnp.where(size > 0, size, 1), -1)
-    return jnp.maximum(memory.climb, by_size)
+    return jnp.maximum(memory.climb, by_size - tolerance / 2)
 
 
 def with_value(

@@ -9,7 +9,7 @@ from optaxls._core import checks, trees
 from optaxls._core.robust import FAR_BELOW, at_most_tenfold
 from optaxls.parts.initial_steps._hindsight_memory import (
     HindsightMemory,
-    largest_climb,
+    larger_climb,
     mean_with,
     new_memory,
     with_climb,
@@ -48,7 +48,7 @@ def _correction(memory: HindsightMemory, rate: Any, tolerance: Any) -> jax.Array
     Between a quarter of the tolerance and the tolerance the step size stays as it is.
     Beyond three tolerances it is far too long, and shrinks four times as fast.
     """
-    climb, climbed = largest_climb(memory), memory.climbed
+    climb, climbed = larger_climb(memory, tolerance), memory.climbed
     count = memory.num_steps.astype(climb.dtype)
 
     def share(excess):
@@ -120,7 +120,7 @@ def _looked_back(
     # Steps that let the loss rise above its start are too long, or the data are others.
     # Then the count of steps starts anew, and corrections are as fast as at first.
     diverges = after.mean_value - after.early_value > after.mean_change
-    climbed = memory.climbed | (largest_climb(after) > tolerance)
+    climbed = memory.climbed | (larger_climb(after, tolerance) > tolerance)
     after = after._replace(
         climb=jnp.where(diverges, 1, after.climb),
         climbed=climbed & ~diverges,
@@ -180,10 +180,10 @@ def hindsight(
     they were too long.
 
     In c every batch counts alike. A network that fits most batches has a few with a
-    large loss, and steps that are too long for those spoil the rest. So there is a
-    second climb, in which batches count by their gradients: the mean of the numerators
-    over the mean of the denominators, with :math:`(1 + \beta) / 2` for
-    :math:`\beta`. The larger of the two is c below. With k steps so far
+    large loss, and steps that are far too long for those spoil the rest. So there is a
+    second climb, in which batches count by their gradients: the running mean of the
+    numerators over that of the denominators, less :math:`\tau / 2`. The larger of the
+    two is c below. With k steps so far
 
     .. math::
       \log\eta \leftarrow \log\eta + \frac{\rho}{k+10} \left(
