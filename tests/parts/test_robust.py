@@ -33,6 +33,8 @@ KINDS: dict[str, Any] = {
     "mean_decrease": DIFFERENCE,
     "mean_steepness": DIFFERENCE,
     "mean_change": DIFFERENCE,
+    "mean_slope": DIFFERENCE,
+    "mean_size": DIFFERENCE,
     "last_value": LOSS,
     "early_value": LOSS,
     "last_grad": DIFFERENCE,
