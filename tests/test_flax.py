@@ -240,7 +240,7 @@ class Normalised(nnx.Module):
         return self.last(nnx.relu(self.norm(self.first(x))))
 
 
-@pytest.mark.slow
+@pytest.mark.slow(one_in=2)
 @pytest.mark.parametrize("name", ["auto", "ponos"])
 def test_an_nnx_model_with_the_params_to_keep(name):
     """As the plain loop finds them, and the model that is trained stays as it is."""

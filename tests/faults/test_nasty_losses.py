@@ -35,7 +35,7 @@ MONOTONE = [
     if name.startswith(("sls", "adam_sls", "amsgrad", "lbfgs", *CURVATURE))
 ]
 MONOTONE.remove("sls_extragradient")
-# Each optimizer on one kind of tree, in turn: two quickly, every other one
+# Each optimizer on one kind of tree, in turn: two quickly, every third one
 # slow, the rest long.
 _TREE_OF = {name: list(TREES)[i % len(TREES)] for i, name in enumerate(ROWS)}
 
@@ -44,8 +44,8 @@ def _combination(name: str, tree: str) -> Any:
     # Tests of one program go to one worker.
     marks = [pytest.mark.xdist_group(f"faults_{name}_{tree}")]
     if name not in QUICK:
-        odd = list(ROWS).index(name) % 2
-        marks.append(pytest.mark.slow if odd else pytest.mark.long)
+        third = list(ROWS).index(name) % 3 == 1
+        marks.append(pytest.mark.slow if third else pytest.mark.long)
     return pytest.param(name, tree, marks=marks)
 
 

@@ -39,7 +39,7 @@ SLOW = {
 TABLE = [*QUICK] + [pytest.param(name, marks=pytest.mark.slow) for name in SLOW]
 
 
-@pytest.mark.slow(one_in=3)
+@pytest.mark.slow(one_in=5)
 @pytest.mark.parametrize("name", TABLE)
 def test_a_direction_descends_under_auto(name):
     optimizer = optaxls.auto((QUICK | SLOW)[name]())

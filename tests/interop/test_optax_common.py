@@ -85,7 +85,7 @@ def cases():
     return [(name, test) for name in OPTIMIZERS for test in names]
 
 
-@pytest.mark.slow(one_in=3)
+@pytest.mark.slow(one_in=5)
 @pytest.mark.parametrize(("name", "test"), cases())
 def test_common(name, test):
     case = common_tests(name)(test)

@@ -50,7 +50,7 @@ DIRECTIONS = {
 }
 
 
-@pytest.mark.slow
+@pytest.mark.slow(one_in=3)
 @pytest.mark.parametrize(
     "name, bound", [("adam", 1e-3), ("heavy ball", 5e-3), ("lion", 1e-3)]
 )

@@ -201,7 +201,7 @@ def far_too_long():
     return optax.chain(optax.scale(-1.0), optaxls.tail_averaged(rule))
 
 
-@pytest.mark.slow
+@pytest.mark.slow(one_in=3)
 @pytest.mark.parametrize("noise", [0.0, 0.1])
 @pytest.mark.parametrize("name", NARROW)
 def test_a_region_of_nan_is_left_again_and_training_converges(name, noise):
@@ -211,7 +211,7 @@ def test_a_region_of_nan_is_left_again_and_training_converges(name, noise):
     np.testing.assert_allclose(w, 1, atol=0.1)
 
 
-@pytest.mark.slow
+@pytest.mark.slow(one_in=3)
 @pytest.mark.parametrize("noise", [0.0, 0.1])
 @pytest.mark.parametrize("name", NARROW)
 def test_auto_trains_next_to_a_region_of_nan(name, noise):

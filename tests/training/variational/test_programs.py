@@ -38,7 +38,7 @@ def assert_same(one, other, rtol=0.0):
     assert jax.tree.structure(one) == jax.tree.structure(other)
 
 
-@pytest.mark.slow
+@pytest.mark.slow(one_in=2)
 @each_row
 def test_a_step_lowers_for_every_platform_without_a_callback(name, rate):
     optimizer, step = stepping(name, rate)
@@ -51,7 +51,7 @@ def test_a_step_lowers_for_every_platform_without_a_callback(name, rate):
     assert not found.ordered_effects and not found.unordered_effects
 
 
-@pytest.mark.slow
+@pytest.mark.slow(one_in=2)
 @each_row
 def test_a_loop_in_scan_is_the_loop_in_python(name, rate):
     optimizer, step = stepping(name, rate)
@@ -67,7 +67,7 @@ def test_a_loop_in_scan_is_the_loop_in_python(name, rate):
     assert_same(scanned, plain, rtol=2e-5)
 
 
-@pytest.mark.slow
+@pytest.mark.slow(one_in=2)
 @each_row
 def test_a_run_goes_on_from_its_checkpoint_as_if_nothing_had_happened(
     name, rate, tmp_path
