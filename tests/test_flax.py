@@ -38,6 +38,7 @@ def linen_loss(state, key):
     return loss
 
 
+@pytest.mark.slow
 def test_linen_train_state_feeds_a_search():
     state = linen_state(optaxls.ponos())
 
@@ -105,6 +106,7 @@ def params_of(model):
     return nnx.state(model, nnx.Param)
 
 
+@pytest.mark.slow
 def test_nnx_trials_see_the_gradients_dropout_mask():
     model = NnxModel(nnx.Rngs(0))
     fn = value_fn(model, nnx_loss, X, Y)

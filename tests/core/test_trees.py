@@ -154,6 +154,7 @@ def test_sums_are_those_of_float64(shapes):
     assert found[2] == above
 
 
+@pytest.mark.slow
 def test_sums_have_derivatives_beside_counts_that_have_none():
     def total(scale):
         leaf = scale * jnp.arange(6.0).reshape(2, 3)

@@ -105,6 +105,7 @@ def test_bfloat16_params_are_summed_in_float32():
     )
 
 
+@pytest.mark.slow
 def test_complex_params():
     """Norms and noise are those of the pairs of real and imaginary parts."""
     points = jnp.array([1 + 2j, -1j, 3 + 0j, 2 - 2j], jnp.complex64)

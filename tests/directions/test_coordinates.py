@@ -135,6 +135,7 @@ def test_the_sum_stays_and_the_bounds_hold(grad, at, rule):
     assert promised > 0 if gap > 1e-3 else promised >= 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", ["gs1", "second_order"])
 def test_a_gradient_that_is_not_finite_reaches_the_search(rule):
     found, _ = _found(rule, jnp.array([1.0, jnp.nan, 0.0, 0, 0, 0]), jnp.zeros(6))

@@ -204,6 +204,7 @@ def test_without_a_penalty_the_path_is_the_line():
             assert jnp.array_equal(bent[3], line.params)
 
 
+@pytest.mark.slow
 def test_a_penalty_moves_params_whose_gradient_is_zero():
     for search in (None, "backtracking", "bracketing"):
         w = [3.0, 0.1, 0.0]

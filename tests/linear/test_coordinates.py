@@ -37,6 +37,7 @@ def solved(loss="logistic", l2=0.05, l1=0.0, **given):
     return linear.greedy_coordinate(problem, tolerance=1e-10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", LOSSES)
 def test_the_minimum_is_that_of_scipy_in_ten_passes(loss):
     x, y = data(loss)

@@ -102,6 +102,7 @@ def test_with_l1_the_subgradient_contains_0_and_the_intercept_is_free(solver):
     np.testing.assert_allclose(fit.objective, value, rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_features_far_from_0_cost_no_passes():
     """Nothing penalises the intercept, so only the intercept changes."""
     x, y = data("logistic")

@@ -71,6 +71,7 @@ def test_with_l1_the_subgradient_contains_0_and_the_intercept_is_free(solver):
     np.testing.assert_allclose(fit.objective, value, rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_weights_count_as_repeated_rows_and_0_as_none():
     x, y = data("logistic")
     weights = np.random.default_rng(1).integers(0, 4, len(y))

@@ -97,6 +97,7 @@ def test_any_direction_in_any_unit_reaches_the_solution(name, unit):
     assert loss(w) < 1e-4 * start
 
 
+@pytest.mark.slow
 def test_weight_decay_comes_to_rest_where_the_regularised_loss_does():
     decay = 0.5
     for scale in (0.1, 10.0):
@@ -177,6 +178,7 @@ def test_a_donated_step_copies_no_params():
     assert not re.search(r"= f32\[90,7\]\S* copy\(", text)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(2))
 def test_full_batches_that_are_fitted_do_not_make_the_steps_explode(seed):
     """All batches agree there, and for ever: the margin of a network has no end."""

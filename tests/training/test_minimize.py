@@ -260,6 +260,7 @@ def test_a_run_goes_on_from_the_state_of_an_earlier_result():
     assert whole.num_trials == whole.num_evaluations - 5 > 4
 
 
+@pytest.mark.slow
 def test_extra_reaches_the_optimizer_at_the_params_of_the_step():
     """With the lowest loss a Polyak step converges; with a bound of 0 it is long."""
 
@@ -276,6 +277,7 @@ def test_extra_reaches_the_optimizer_at_the_params_of_the_step():
     assert not optaxls.minimize(loss, jnp.zeros(2), optimizer, max_steps=50).converged
 
 
+@pytest.mark.slow
 def test_with_predictions_newton_makes_gauss_newton_steps():
     """Rosenbrock's valley as least squares. Measured: 10 steps, without them 21."""
 

@@ -139,6 +139,7 @@ def test_after_two_bad_batches_the_params_go_back_to_the_average(bad):
     assert jnp.any(told[7][0]["w"] != told[6][0]["w"])
 
 
+@pytest.mark.slow
 def test_before_the_first_finite_loss_nothing_is_taken_back():
     told = through([NAN] * 5 + [3.0, 2.0])
     for w, _ in told[:5]:

@@ -187,6 +187,7 @@ def test_variants_of_ours_are_told_task_by_task():
     assert "| one | - |" in told and "| two * | 0.35 |" in told
 
 
+@pytest.mark.slow
 def test_directions_and_searches_may_be_named_too():
     named = "adam,sign,auto(sign),backtracking"
     chosen = __main__.plan(__main__.Settings(half="choose", contenders=named))

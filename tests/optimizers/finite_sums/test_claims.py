@@ -129,6 +129,7 @@ def test_the_gap_falls_by_a_factor_in_each_pass():
     assert slope < -0.15 and unexplained < 0.05
 
 
+@pytest.mark.slow
 def test_gradient_descent_is_a_hundred_times_behind():
     assert gradient_descent() >= 100 * searched()[0, -1]
 
