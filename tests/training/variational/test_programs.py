@@ -14,9 +14,15 @@ import optaxls
 from tests.training.variational.test_step import PARAMS, X, loss
 
 NAMES = ("ivon", "vogn", "von", "iblr")
-# A number where no search is made.
+# A number where no search is made. Where every second row is slow and the others are
+# long, there is one of each posterior, with a search and without one in turn.
 each_row = pytest.mark.parametrize(
-    ("name", "rate"), [(name, rate) for name in NAMES for rate in (0.1, None)]
+    ("name", "rate"),
+    [
+        (name, rate)
+        for name, rates in zip(NAMES, 2 * [(0.1, None), (None, 0.1)], strict=True)
+        for rate in rates
+    ],
 )
 
 
